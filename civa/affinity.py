@@ -1,0 +1,249 @@
+"""Inter-voxel affinity: pairs, their paths, and the loss on them (Sec. 4.4, Eqs. 5-8, L_O).
+
+A pair is stored at its anchor, the corner of the pair's bounding box nearest to the origin;
+the path between the two voxels is then a fixed set of offsets from the anchor.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from civa.dataset import BACKGROUND
+
+Offset = tuple[int, int, int]
+
+
+def class_map(merged_maps: NDArray, thresholds: NDArray, labels: NDArray) -> NDArray[np.int8]:
+    """Turn merged maps into the pseudo class-map M-hat (Sec. 4.4).
+
+    Parameters
+    ----------
+    merged_maps
+        (k, d, h, w) M^c of the k classes that one image shows.
+    thresholds
+        (k,) threshold of every map.
+    labels
+        (k,) label of every map, 1 or more.
+
+    Returns
+    -------
+    (d, h, w) label of the best class above its threshold, 0 elsewhere.
+    """
+    above = np.where(merged_maps >= thresholds[:, None, None, None], merged_maps, -np.inf)
+    best = above.argmax(axis=0)
+    foreground = np.isfinite(above.max(axis=0))
+    return np.where(foreground, labels[best], BACKGROUND).astype(np.int8)
+
+
+def pair_offsets(radius: float) -> list[Offset]:
+    """List the displacements q - p of all pairs within a radius, each direction once.
+
+    Eq. (5), Sec. 4.4.  The inequality is strict: radius 2 gives the 26-neighbourhood, 13
+    unordered offsets.
+
+    Parameters
+    ----------
+    radius
+        gamma in voxels; the paper uses 2.
+
+    Returns
+    -------
+    Offsets (z, y, x), the first non-zero component positive.
+
+    Raises
+    ------
+    ValueError
+        If no pair qualifies.
+    """
+    if radius <= 1:
+        raise ValueError(
+            f'radius must exceed 1 voxel (got {radius}): with the strict "<" of Eq. (5) no pair '
+            "would qualify; the paper uses 2"
+        )
+    reach = range(-int(np.ceil(radius)), int(np.ceil(radius)) + 1)
+    return [
+        offset
+        for offset in product(reach, repeat=3)
+        if offset > (0, 0, 0) and sum(step**2 for step in offset) < radius**2
+    ]
+
+
+def pair_path(offset: Offset) -> tuple[Offset, ...]:
+    """List the voxels on the path Pi_pq of a pair, as offsets from its anchor.
+
+    # ASSUME: the grid points of the pair's bounding box whose distance to the line through
+    both voxels is below 1, the end points included.
+    """
+    anchor = np.minimum(0, offset)
+    direction = np.array(offset) / np.linalg.norm(offset)
+    points = [np.array(point) for point in product(*(range(abs(step) + 1) for step in offset))]
+    near = [p for p in points if np.linalg.norm(np.cross(p + anchor, direction)) < 1 - 1e-9]
+    return tuple((int(z), int(y), int(x)) for z, y, x in near)
+
+
+def _extent(offset: Offset, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the anchors from which a pair fits into a volume."""
+    return tuple(edge - abs(step) for edge, step in zip(shape, offset, strict=True))
+
+
+def _ends(volume: NDArray, offset: Offset) -> tuple[NDArray, NDArray]:
+    """Return views of both ends of all pairs of one offset, indexed by anchor."""
+    extent = _extent(offset, volume.shape)
+    starts = [max(0, -step) for step in offset], [max(0, step) for step in offset]
+    p, q = (tuple(slice(a, a + n) for a, n in zip(s, extent, strict=True)) for s in starts)
+    return volume[p], volume[q]
+
+
+def boundary_pairs(labels: NDArray, offset: Offset) -> NDArray[np.bool_]:
+    """Mark the pairs whose voxels have different classes: S^-.
+
+    Eq. (6), Sec. 4.4.
+
+    Parameters
+    ----------
+    labels
+        (d, h, w) pseudo class-map M-hat.
+    offset
+        Displacement q - p.
+
+    Returns
+    -------
+    Booleans, indexed by the anchor of every pair that fits into the volume.
+    """
+    p, q = _ends(labels, offset)
+    return p != q
+
+
+def background_pairs(labels: NDArray, offset: Offset) -> NDArray[np.bool_]:
+    """Mark the pairs whose voxels are both background: S^+_bg.
+
+    Eq. (7), Sec. 4.4.
+
+    Parameters
+    ----------
+    labels
+        (d, h, w) pseudo class-map M-hat.
+    offset
+        Displacement q - p.
+
+    Returns
+    -------
+    Booleans, indexed by the anchor of every pair that fits into the volume.
+    """
+    p, q = _ends(labels, offset)
+    return (p == BACKGROUND) & (q == BACKGROUND)
+
+
+@dataclass(frozen=True)
+class PathGroup:
+    """All offsets that share one path, and hence one maximum in Eq. (8).
+
+    The two diagonals of a square, for example, run over the same four voxels.
+    """
+
+    path: tuple[Offset, ...]
+    offsets: tuple[int, ...]  # positions in the list of offsets
+    extent: tuple[int, ...]  # shape of the anchors
+
+
+def path_groups(offsets: list[Offset], shape: tuple[int, ...]) -> list[PathGroup]:
+    """Group offsets by their path in volumes of ``shape``."""
+    members: dict[tuple[Offset, ...], list[int]] = {}
+    for position, offset in enumerate(offsets):
+        members.setdefault(pair_path(offset), []).append(position)
+    return [
+        PathGroup(path, tuple(positions), _extent(offsets[positions[0]], shape))
+        for path, positions in members.items()
+    ]
+
+
+def sample_pairs(labels: NDArray, offsets: list[Offset]) -> tuple[NDArray[np.uint8], ...]:
+    """Sample the affinity pairs of one pseudo class-map, as counts per path and anchor.
+
+    Parameters
+    ----------
+    labels
+        (d, h, w) pseudo class-map M-hat.
+    offsets
+        Displacements, from `pair_offsets`.
+
+    Returns
+    -------
+    Counts of S^- and of S^+_bg, both (paths, d, h, w) uint8: how many pairs anchored at a
+    voxel share that path.  Anchors from which no pair fits hold 0.
+    """
+    groups = path_groups(offsets, labels.shape)
+    boundary, background = np.zeros((2, len(groups), *labels.shape), dtype=np.uint8)
+    for row, group in enumerate(groups):
+        fits = tuple(slice(0, edge) for edge in group.extent)
+        for position in group.offsets:
+            boundary[row][fits] += boundary_pairs(labels, offsets[position])
+            background[row][fits] += background_pairs(labels, offsets[position])
+    return boundary, background
+
+
+def path_maximum(segmentation: Tensor, group: PathGroup) -> Tensor:
+    """Maximum of O, or of its logit, along a path, for all anchors (b, d', h', w')."""
+    views = [
+        segmentation[(slice(None), *(slice(o, o + n) for o, n in zip(voxel, group.extent, strict=True)))]
+        for voxel in group.path
+    ]
+    best = views[0]
+    for view in views[1:]:
+        best = torch.maximum(best, view)
+    return best
+
+
+def pair_affinity(segmentation: Tensor, group: PathGroup) -> Tensor:
+    """Semantic affinity of the pairs of one path: a_pq = 1 - max over the path of O.
+
+    Eq. (8), Sec. 4.4.
+
+    Parameters
+    ----------
+    segmentation
+        (b, d, h, w) O in [0, 1].
+    group
+        Path and the offsets that share it.
+
+    Returns
+    -------
+    (b, d', h', w') affinity in [0, 1], indexed by anchor.
+    """
+    return 1 - path_maximum(segmentation, group)
+
+
+def affinity_loss(
+    logits: Tensor, boundary: Tensor, background: Tensor, groups: list[PathGroup]
+) -> Tensor:
+    """Cross-entropy of the affinities: L_O, half the weight on each set of pairs.
+
+    L_O (unnumbered, after Eq. 8), Sec. 4.4.  Written with the logit of O: the sigmoid is
+    monotone, so it commutes with the maximum, and log a and log(1 - a) stay finite.
+
+    Parameters
+    ----------
+    logits
+        (b, d, h, w) logit of O.
+    boundary, background
+        (b, paths, d, h, w) counts of S^- and S^+_bg, from `sample_pairs`.
+    groups
+        Paths, in the order of the counts.
+
+    Returns
+    -------
+    Scalar: the mean over volumes.  An empty set contributes 0.
+    """
+    negative, positive = logits.new_zeros(2, len(logits))
+    for row, group in enumerate(groups):
+        fits = (slice(None), row, *(slice(0, edge) for edge in group.extent))
+        best = path_maximum(logits, group)  # logit of 1 - a
+        negative = negative - (functional.logsigmoid(best) * boundary[fits]).flatten(1).sum(1)
+        positive = positive - (functional.logsigmoid(-best) * background[fits]).flatten(1).sum(1)
+    sizes = [counts.flatten(1).sum(1).clamp_min(1) for counts in (boundary, background)]
+    return (negative / (2 * sizes[0]) + positive / (2 * sizes[1])).mean()

@@ -1,0 +1,115 @@
+"""The particle table, its image-level labels, and the 70/15/15 split (Sec. 5)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+PARTS = ("train", "validation", "test")
+BACKGROUND = 0  # label of background voxels; classes are 1, 2, ... in the order of the table
+UNANNOTATED = -1  # mask value of volumes that come without a ground truth
+
+
+def read_particles(path: Path) -> pd.DataFrame:
+    """Read a particle table: one row per volume, in the order of the stack.
+
+    Columns ``id`` and ``class`` are text (so that ``007`` stays ``007``); ``label`` is the
+    class's integer, 1 for the first class.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, an id is repeated, or a class is blank.
+    """
+    table = pd.read_csv(path, dtype={"id": str, "class": str}, keep_default_na=False)
+    for column in ("id", "class"):
+        if column not in table:
+            raise ValueError(f"{path} has no column '{column}': it holds {list(table.columns)}")
+    repeated = table["id"][table["id"].duplicated()].tolist()
+    if repeated:
+        raise ValueError(f"{path}: ids must be unique; repeated: {repeated[:5]}")
+    blank = table["id"][table["class"].str.strip() == ""].tolist()
+    if blank:
+        raise ValueError(f"{path}: every volume needs a class; blank for ids {blank[:5]}")
+    return table
+
+
+def class_names(particles: pd.DataFrame) -> list[str]:
+    """Return the class names in label order: label 1 is the first name."""
+    pairs = particles[["label", "class"]].drop_duplicates().sort_values("label")
+    return pairs["class"].tolist()
+
+
+def stratified_split(
+    classes: Sequence[str], fractions: Sequence[float], *, seed: int
+) -> NDArray[np.str_]:
+    """Assign every volume to train, validation or test, class by class (Sec. 5).
+
+    Parameters
+    ----------
+    classes
+        (n,) class name of every volume.
+    fractions
+        Shares of train, validation and test; the paper uses 0.70, 0.15, 0.15.
+    seed
+        Seed of the shuffle; the same seed gives the same split.
+
+    Returns
+    -------
+    (n,) part of every volume.
+
+    Raises
+    ------
+    ValueError
+        If the shares do not add up to 1, or a class is too small to reach every part.
+    """
+    if len(fractions) != len(PARTS) or not np.isclose(sum(fractions), 1) or min(fractions) <= 0:
+        raise ValueError(f"split fractions must be three positive shares of 1 (got {fractions})")
+    generator = np.random.default_rng(seed)
+    names = np.asarray(classes)
+    parts = np.empty(len(names), dtype="U10")
+    for name in np.unique(names):
+        members = generator.permutation(np.flatnonzero(names == name))
+        parts[members] = np.repeat(PARTS, split_counts(len(members), fractions, name=str(name)))
+    return parts
+
+
+def split_counts(n: int, fractions: Sequence[float], *, name: str) -> list[int]:
+    """Return how many of ``n`` volumes of one class go to train, validation and test.
+
+    Raises
+    ------
+    ValueError
+        If a part would stay empty.
+    """
+    held_out = [round(n * share) for share in fractions[1:]]
+    counts = [n - sum(held_out), *held_out]
+    if min(counts) < 1:
+        raise ValueError(
+            f"class '{name}' has {n} volumes: too few to put one into each of {PARTS} with shares "
+            f"{tuple(fractions)}; add volumes or leave the class out"
+        )
+    return counts
+
+
+def read_split(path: Path, particles: pd.DataFrame) -> Mapping[str, NDArray[np.int64]]:
+    """Read a split table and return the stack indices of each part.
+
+    Raises
+    ------
+    ValueError
+        If the table does not list exactly the volumes of ``particles``, in their order.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if table["id"].tolist() != particles["id"].tolist():
+        raise ValueError(f"{path} does not list the same ids as the particle table: rerun 'split'")
+    return {part: np.flatnonzero(table["part"] == part) for part in PARTS}
+
+
+def draw_group(
+    members: NDArray[np.int64], size: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw an image group of one class, without replacement (Sec. 4.3)."""
+    return np.sort(generator.permutation(members)[:size])
