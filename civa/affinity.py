@@ -18,28 +18,6 @@ from civa.dataset import BACKGROUND
 Offset = tuple[int, int, int]
 
 
-def class_map(merged_maps: NDArray, thresholds: NDArray, labels: NDArray) -> NDArray[np.int8]:
-    """Turn merged maps into the pseudo class-map M-hat (Sec. 4.4).
-
-    Parameters
-    ----------
-    merged_maps
-        (k, d, h, w) M^c of the k classes that one image shows.
-    thresholds
-        (k,) threshold of every map.
-    labels
-        (k,) label of every map, 1 or more.
-
-    Returns
-    -------
-    (d, h, w) label of the best class above its threshold, 0 elsewhere.
-    """
-    above = np.where(merged_maps >= thresholds[:, None, None, None], merged_maps, -np.inf)
-    best = above.argmax(axis=0)
-    foreground = np.isfinite(above.max(axis=0))
-    return np.where(foreground, labels[best], BACKGROUND).astype(np.int8)
-
-
 def pair_offsets(radius: float) -> list[Offset]:
     """List the displacements q - p of all pairs within a radius, each direction once.
 
@@ -162,8 +140,10 @@ def path_groups(offsets: list[Offset], shape: tuple[int, ...]) -> list[PathGroup
     ]
 
 
-def sample_pairs(labels: NDArray, offsets: list[Offset]) -> tuple[NDArray[np.uint8], ...]:
-    """Sample the affinity pairs of one pseudo class-map, as counts per path and anchor.
+def sample_pairs(
+    labels: NDArray, offsets: list[Offset]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Sample the affinity pairs of one pseudo class-map.
 
     Parameters
     ----------
@@ -174,16 +154,14 @@ def sample_pairs(labels: NDArray, offsets: list[Offset]) -> tuple[NDArray[np.uin
 
     Returns
     -------
-    Counts of S^- and of S^+_bg, both (paths, d, h, w) uint8: how many pairs anchored at a
-    voxel share that path.  Anchors from which no pair fits hold 0.
+    S^- and S^+_bg, both (offsets, d, h, w) booleans, indexed by anchor; anchors from which a
+    pair does not fit into the volume hold False.
     """
-    groups = path_groups(offsets, labels.shape)
-    boundary, background = np.zeros((2, len(groups), *labels.shape), dtype=np.uint8)
-    for row, group in enumerate(groups):
-        fits = tuple(slice(0, edge) for edge in group.extent)
-        for position in group.offsets:
-            boundary[row][fits] += boundary_pairs(labels, offsets[position])
-            background[row][fits] += background_pairs(labels, offsets[position])
+    boundary, background = np.zeros((2, len(offsets), *labels.shape), dtype=bool)
+    for row, offset in enumerate(offsets):
+        fits = tuple(slice(0, edge) for edge in _extent(offset, labels.shape))
+        boundary[row][fits] = boundary_pairs(labels, offset)
+        background[row][fits] = background_pairs(labels, offset)
     return boundary, background
 
 
@@ -231,19 +209,25 @@ def affinity_loss(
     logits
         (b, d, h, w) logit of O.
     boundary, background
-        (b, paths, d, h, w) counts of S^- and S^+_bg, from `sample_pairs`.
+        (b, offsets, d, h, w) booleans: S^- and S^+_bg, from `sample_pairs`.
     groups
-        Paths, in the order of the counts.
+        The paths of the offsets, from `path_groups`.
 
     Returns
     -------
     Scalar: the mean over volumes.  An empty set contributes 0.
     """
     negative, positive = logits.new_zeros(2, len(logits))
-    for row, group in enumerate(groups):
-        fits = (slice(None), row, *(slice(0, edge) for edge in group.extent))
+    for group in groups:
         best = path_maximum(logits, group)  # logit of 1 - a
-        negative = negative - (functional.logsigmoid(best) * boundary[fits]).flatten(1).sum(1)
-        positive = positive - (functional.logsigmoid(-best) * background[fits]).flatten(1).sum(1)
-    sizes = [counts.flatten(1).sum(1).clamp_min(1) for counts in (boundary, background)]
+        unlike, both_background = (_count(pairs, group) for pairs in (boundary, background))
+        negative = negative - (functional.logsigmoid(best) * unlike).flatten(1).sum(1)
+        positive = positive - (functional.logsigmoid(-best) * both_background).flatten(1).sum(1)
+    sizes = [pairs.flatten(1).sum(1).clamp_min(1) for pairs in (boundary, background)]
     return (negative / (2 * sizes[0]) + positive / (2 * sizes[1])).mean()
+
+
+def _count(pairs: Tensor, group: PathGroup) -> Tensor:
+    """Count the sampled pairs that share a path, by anchor: (b, d', h', w')."""
+    depth, height, width = group.extent
+    return pairs[:, list(group.offsets), :depth, :height, :width].sum(dim=1)

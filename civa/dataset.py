@@ -113,3 +113,28 @@ def draw_group(
 ) -> NDArray[np.int64]:
     """Draw an image group of one class, without replacement (Sec. 4.3)."""
     return np.sort(generator.permutation(members)[:size])
+
+
+class ParticleSet:
+    """The particles of a data set, their labels and their parts.
+
+    Parameters
+    ----------
+    particles
+        Path of the particle table.
+    split
+        Path of the split table.
+    """
+
+    def __init__(self, particles: Path, split: Path) -> None:
+        self.table = read_particles(particles)
+        self.parts = read_split(split, self.table)
+        self.names = class_names(self.table)
+        self.labels = self.table["label"].to_numpy(dtype=np.int64)  # (n,) 1 .. k
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """(n,) True for validation and test: their labels must not guide their maps."""
+        held_out = np.ones(len(self.labels), dtype=bool)
+        held_out[self.parts["train"]] = False
+        return held_out

@@ -1,0 +1,47 @@
+"""Network weights on disk: safetensors, which hold numbers and text and no code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from civa.classifier import Classifier, build_classifier
+from civa.files import replacing
+from civa.iva import AffinityNetwork
+
+
+def save_weights(path: Path, model: nn.Module, description: dict[str, Any]) -> None:
+    """Write a network's weights and what is needed to build it again."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"civa": json.dumps(description)})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as weights:
+            description = json.loads((weights.metadata() or {})["civa"])
+            return description, {name: weights.get_tensor(name) for name in weights.keys()}
+    except (SafetensorError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a civa weights file ({error}): train the network again"
+        ) from error
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Build the classifier that a weights file describes."""
+    description, state = _read(path)
+    model = build_classifier(**description)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def load_affinity_network(path: Path) -> AffinityNetwork:
+    """Build the affinity network that a weights file describes."""
+    description, state = _read(path)
+    model = AffinityNetwork(**description)
+    model.load_state_dict(state)
+    return model.eval()

@@ -1,0 +1,165 @@
+"""The command line: one verb per stage, its flags derived from the stage's signature.
+
+A stage is a module ``civa.stages.<verb>`` with one function ``run``.  Its positional
+parameters are input files, its keyword-only paths are products, and the other keyword-only
+parameters are settings; nothing is written twice.
+"""
+
+import argparse
+import importlib
+import inspect
+import logging
+import sys
+import time
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from civa import __version__
+
+VERBS = {
+    "validate": "check a configuration before any long work starts",
+    "fetch-structure": "download one entry of the PDB",
+    "build-template": "atoms or phantom -> electron potential",
+    "simulate": "templates -> one shard of labelled sub-tomograms",
+    "collect": "shards -> one particle table and one stack",
+    "import": "own boxes and labels -> particle table and stack",
+    "split": "70/15/15, class by class",
+    "train-classifier": "image-level labels -> classifier",
+    "localize": "classifier -> Grad-CAM and Respond-CAM maps",
+    "cooccur": "classifier -> cross-image co-occurrence maps",
+    "merge": "Grad-CAM and co-occurrence -> merged maps",
+    "binarize": "maps -> masks, threshold from validation",
+    "mine-pairs": "pseudo labels -> voxel affinity pairs",
+    "train-iva": "volumes and pairs -> inter-voxel affinity network",
+    "segment": "network and CAM -> segmentation by proposals",
+    "crf": "segmentation -> refined segmentation",
+    "trivial": "rules that learn nothing -> masks",
+    "score": "masks and ground truth -> one row per test image",
+    "tabulate": "scores -> tables",
+    "draw": "masks and scores -> figures",
+    "report": "tables and figures -> one page",
+}
+
+
+def stage_function(verb: str) -> typing.Callable[..., None]:
+    """Import the function that a verb runs."""
+    name = {"import": "import_volumes"}.get(verb, verb.replace("-", "_"))
+    return importlib.import_module(f"civa.stages.{name}").run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit status, 0 on success."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] not in VERBS:
+        return _overview(arguments)
+    verb, rest = arguments[0], arguments[1:]
+    function = stage_function(verb)
+    values = vars(_parser(verb, function).parse_args(rest))
+    log = values.pop("log")
+    handlers = _start_logging(log)
+    try:
+        _run(verb, function, values)
+    except (ValueError, OSError) as error:
+        logging.getLogger("civa").error("civa %s: %s", verb, error)
+        return 1
+    except Exception:
+        logging.getLogger("civa").exception("civa %s: unexpected error", verb)
+        return 1
+    finally:
+        for handler in handlers:
+            logging.getLogger("civa").removeHandler(handler)
+            handler.close()
+    return 0
+
+
+def _run(verb: str, function: typing.Callable[..., None], values: dict[str, Any]) -> None:
+    from civa.provenance import write_record  # pandas is slow to import: not for --help
+
+    kinds = {name: _kind(parameter) for name, parameter in _parameters(function).items()}
+    started = time.monotonic()
+    function(**values)
+    write_record(
+        verb,
+        inputs=_paths(value for name, value in values.items() if kinds[name] == "input"),
+        outputs=_paths(value for name, value in values.items() if kinds[name] == "output"),
+        parameters={name: v for name, v in values.items() if kinds[name] == "setting"},
+        seconds=time.monotonic() - started,
+    )
+
+
+def _paths(values: Iterable[Any]) -> list[Path]:
+    """Flatten single files and lists of files; leave out what was not given."""
+    lists = (value if isinstance(value, list | tuple) else [value] for value in values)
+    return [path for paths in lists for path in paths if path is not None]
+
+
+def _overview(arguments: list[str]) -> int:
+    asked = bool(arguments) and arguments[0] in ("-h", "--help", "--version")
+    stream = sys.stdout if asked else sys.stderr
+    if arguments[:1] == ["--version"]:
+        print(f"civa {__version__}", file=stream)
+        return 0
+    print("usage: civa VERB [--flag value ...]    civa VERB --help\n", file=stream)
+    for verb, purpose in VERBS.items():
+        print(f"  {verb:18}{purpose}", file=stream)
+    if arguments and not asked:
+        print(f"\nciva: there is no verb '{arguments[0]}'", file=stream)
+    return 0 if asked else 2
+
+
+def _parameters(function: typing.Callable[..., None]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)
+
+
+def _kind(parameter: inspect.Parameter) -> str:
+    kinds = typing.get_args(parameter.annotation) or (parameter.annotation,)
+    if Path not in kinds:
+        return "setting"
+    return "output" if parameter.kind is inspect.Parameter.KEYWORD_ONLY else "input"
+
+
+def _parser(verb: str, function: typing.Callable[..., None]) -> argparse.ArgumentParser:
+    """Derive the flags of a verb from the signature of its stage."""
+    description = inspect.getdoc(function) or VERBS[verb]
+    parser = argparse.ArgumentParser(
+        prog=f"civa {verb}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for name, parameter in _parameters(function).items():
+        _add_flag(parser, name, parameter)
+    parser.add_argument("--log", type=Path, help="also write messages to this file")
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str, parameter: inspect.Parameter) -> None:
+    flag, annotation = "--" + name.replace("_", "-"), parameter.annotation
+    required = parameter.default is inspect.Parameter.empty
+    default = None if required else parameter.default
+    if isinstance(annotation, types.UnionType):  # X | None
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (tuple, list):
+        item = typing.get_args(annotation)[0]
+        parser.add_argument(flag, type=item, nargs="*", required=required, default=default)
+    elif annotation is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
+    else:
+        parser.add_argument(flag, type=annotation, required=required, default=default)
+
+
+def _start_logging(log: Path | None) -> list[logging.Handler]:
+    """Send messages to the terminal and, if asked, to a file that names the last error."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
+    logger = logging.getLogger("civa")
+    logger.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+    return handlers

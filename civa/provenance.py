@@ -1,0 +1,84 @@
+"""What made a product: a record beside it, and a check that nothing changed since."""
+
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from civa import __version__
+from civa.files import digest, read_json, write_json
+
+TRACKED = ("numpy", "scipy", "torch", "mrcfile", "gemmi", "pydensecrf2", "pandas")
+
+
+def record_path(product: Path) -> Path:
+    """Return where the record of a product lies: beside it, with ``.provenance.json``."""
+    return product.with_name(product.name + ".provenance.json")
+
+
+def write_record(
+    verb: str,
+    *,
+    inputs: Iterable[Path],
+    outputs: Iterable[Path],
+    parameters: Mapping[str, Any],
+    seconds: float,
+) -> None:
+    """Record beside every output which stage made it, from what, and with which parameters."""
+    record: dict[str, Any] = {
+        "stage": verb,
+        "parameters": dict(parameters),
+        "inputs": {str(path): digest(path) for path in inputs if path.is_file()},
+        "seconds": round(seconds, 2),
+        "versions": versions(),
+    }
+    for output in outputs:
+        if output.is_file():
+            write_json(record_path(output), {**record, "sha256": digest(output)})
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of civa, Python and the libraries in use."""
+    loaded = {name: metadata.version(name) for name in TRACKED if _is_installed(name)}
+    return {"civa": __version__, "python": platform.python_version(), **loaded}
+
+
+def _is_installed(name: str) -> bool:
+    return any(d.name.lower() == name for d in metadata.distributions(name=name)) or (
+        name in sys.modules
+    )
+
+
+def verify(product: Path) -> None:
+    """Check a product and all that it was made from against their records.
+
+    Raises
+    ------
+    ValueError
+        If a product, or one of its ancestors, changed after what follows was made from it:
+        its figures would mix two runs.
+    """
+    known: dict[Path, str] = {}
+    waiting = [product]
+    while waiting:
+        path = waiting.pop()
+        if not record_path(path).is_file():
+            continue
+        record = read_json(record_path(path))
+        _expect(path, record["sha256"], known, maker=record["stage"])
+        for name, expected in record["inputs"].items():
+            ancestor = Path(name)
+            if ancestor.is_file():
+                if ancestor not in known:
+                    waiting.append(ancestor)
+                _expect(ancestor, expected, known, maker=record["stage"])
+
+
+def _expect(path: Path, expected: str, known: dict[Path, str], *, maker: str) -> None:
+    if known.setdefault(path, digest(path)) != expected:
+        raise ValueError(
+            f"{path} is not the file that stage '{maker}' recorded: it changed since, and scores "
+            "would mix two runs; rerun the workflow, or delete the file to have it rebuilt"
+        )

@@ -1,0 +1,100 @@
+"""Choosing thresholds and weights on the validation part (Sec. 5), never on test."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from civa.dataset import BACKGROUND, ParticleSet
+from civa.metrics import iou, is_annotated
+from civa.volume import read_stack
+
+Choice = TypeVar("Choice")
+
+# Shares of voxels at which maps are cut; a threshold on a ranked map is a share of voxels.
+FRACTIONS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
+
+
+def top_fraction(maps: NDArray, fraction: float) -> NDArray[np.bool_]:
+    """Keep the voxels of highest value of every map.
+
+    A threshold on a rank-normalised map is a fraction of voxels; so thresholds are searched
+    as fractions.
+
+    Parameters
+    ----------
+    maps
+        (n, d, h, w).
+    fraction
+        Share of voxels to keep, in (0, 1).
+
+    Returns
+    -------
+    (n, d, h, w) booleans; voxels at a map's minimum are never kept, so that a map without
+    any activation gives an empty mask.
+    """
+    values = np.asarray(maps, dtype=np.float32).reshape(len(maps), -1)
+    keep = max(1, round(fraction * values.shape[1]))
+    threshold = np.partition(values, -keep, axis=1)[:, -keep, None]
+    mask = (values >= threshold) & (values > values.min(axis=1, keepdims=True))
+    return mask.reshape(maps.shape)
+
+
+def choose(
+    candidates: Iterable[Choice], quality: Callable[[Choice], float]
+) -> tuple[Choice, dict[str, float]]:
+    """Return the candidate of highest quality, the first one on ties, and all qualities."""
+    qualities = [(candidate, quality(candidate)) for candidate in candidates]
+    best, _ = max(qualities, key=lambda pair: pair[1])
+    return best, {str(candidate): round(value, 3) for candidate, value in qualities}
+
+
+class Validation:
+    """The validation volumes that have a mask, and how well masks of them score.
+
+    Parameters
+    ----------
+    masks, particles, split
+        Ground truth, particle table, split.
+    predictions
+        Table of predicted classes; None for rules that predict no class.
+
+    Attributes
+    ----------
+    indices
+        (v,) positions in the stack.
+    """
+
+    def __init__(
+        self, masks: Path, particles: Path, split: Path, predictions: Path | None = None
+    ) -> None:
+        data = ParticleSet(particles, split)
+        truth = read_stack(masks)
+        part = data.parts["validation"]
+        self.indices = part[is_annotated(truth[part])]
+        self._truth = truth[self.indices] > BACKGROUND
+        self._labels = data.labels[self.indices]
+        self._predicted = self._labels
+        if predictions is not None:
+            self._predicted = pd.read_csv(predictions)["guide"].to_numpy()[self.indices]
+
+    @property
+    def is_possible(self) -> bool:
+        """False where no validation volume has a mask: defaults must do."""
+        return len(self.indices) > 0
+
+    def miou(self, found: NDArray[np.bool_], rows: NDArray | slice = slice(None)) -> float:
+        """Strict mean IoU, in per cent, of masks (v, d, h, w) of the validation volumes.
+
+        A misclassified image scores 0.  ``rows`` picks some of the validation volumes.
+        """
+        right = self._predicted[rows] == self._labels[rows]
+        return 100 * float(np.mean(iou(found, self._truth[rows]) * right))
+
+    def subset(self, size: int) -> NDArray[np.int64]:
+        """Return up to ``size`` evenly spaced rows of the validation volumes."""
+        rows = np.linspace(0, len(self.indices) - 1, min(size, len(self.indices)))
+        return np.unique(rows.round().astype(np.int64))

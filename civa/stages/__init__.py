@@ -1,0 +1,1 @@
+"""One small script per stage: load, call the concept modules, save."""

@@ -1,0 +1,92 @@
+"""Templates -> one shard of labelled sub-tomograms (Sec. 5.1)."""
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from civa.files import write_csv
+from civa.imaging import Microscope
+from civa.simulation import Recipe, Simulator
+from civa.volume import read_volume, standardize, write_stack
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    templates: tuple[Path, ...],
+    *,
+    volumes: Path,
+    masks: Path,
+    particles: Path,
+    classes: tuple[str, ...],
+    per_class: int,
+    snr: float,
+    distractors: tuple[str, ...] = (),
+    neighbours: str = "distractors",
+    neighbour_count: int = 4,
+    voxel_size_angstrom: float = 10.0,
+    box_voxels: int = 32,
+    simulated_box_voxels: int = 64,
+    max_shift_voxels: float = 8.0,
+    mask_fraction: float = 0.25,
+    imaging: str = "tilt_series",
+    max_tilt_deg: float = 60.0,
+    tilt_step_deg: float = 3.0,
+    defocus_um: tuple[float, ...] = (4.0, 7.0),
+    voltage_kv: float = 300.0,
+    spherical_aberration_mm: float = 2.7,
+    amplitude_contrast: float = 0.07,
+    seed: int = 1,
+    shard: int = 0,
+    shards: int = 1,
+) -> None:
+    """Simulate one shard of a data set.
+
+    ``classes`` are written NAME=STRUCTURE; templates are files named after their structure.
+    Neighbours come from the ``distractors`` (structures without a label), from ``all``
+    structures, or there are ``none``.
+    """
+    structure_of = dict(item.split("=", 1) for item in classes)
+    maps = {path.stem: read_volume(path)[0] for path in templates}
+    recipe = Recipe(
+        snr=snr,
+        voxel_size_angstrom=voxel_size_angstrom,
+        box_voxels=box_voxels,
+        simulated_box_voxels=simulated_box_voxels,
+        max_shift_voxels=max_shift_voxels,
+        neighbours=0 if neighbours == "none" else neighbour_count,
+        mask_fraction=mask_fraction,
+        imaging=imaging,
+        max_tilt_deg=max_tilt_deg,
+        tilt_step_deg=tilt_step_deg,
+        defocus_um=(defocus_um[0], defocus_um[1]),
+        microscope=Microscope(voltage_kv, spherical_aberration_mm, amplitude_contrast),
+    )
+    pool = list(distractors) if neighbours == "distractors" else list(maps)
+    simulator = Simulator(maps, pool, recipe, seed=seed)
+    names = np.repeat(list(structure_of), per_class)
+    indices = np.array_split(np.arange(len(names)), shards)[shard]
+    boxes = np.empty((len(indices), *(box_voxels,) * 3), dtype=np.float32)
+    labels = np.empty(boxes.shape, dtype=np.int8)
+    rows = []
+    started = time.monotonic()
+    for row, index in enumerate(indices):
+        name = str(names[index])
+        label = list(structure_of).index(name) + 1
+        made = simulator.make(int(index), structure_of[name])
+        boxes[row], labels[row] = made.volume, label * made.mask
+        rows.append(
+            {"id": f"{name}_{index % per_class:05d}", "class": name, "label": label}
+            | {"structure": structure_of[name]}
+            | made.metadata
+        )
+        if row % 100 == 99:
+            logger.info("%d of %d volumes", row + 1, len(indices))
+    rate = len(indices) / (time.monotonic() - started)
+    logger.info("%d volumes, %.1f per second", len(indices), rate)
+    write_stack(volumes, standardize(boxes), voxel_size_angstrom=voxel_size_angstrom)
+    write_stack(masks, labels, voxel_size_angstrom=voxel_size_angstrom)
+    write_csv(particles, pd.DataFrame(rows))

@@ -1,0 +1,175 @@
+"""The one training loop, its published and its working schedules (Sec. 4.5, 5.4, Eq. 10)."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a network is optimised.
+
+    Attributes
+    ----------
+    optimizer
+        ``adam`` or ``sgd`` (momentum 0.9).
+    decay
+        ``constant``, ``poly`` (power 0.9, per iteration) or ``one_cycle``.
+    """
+
+    optimizer: str
+    learning_rate: float
+    decay: str
+    batch_size: int
+    epochs: int
+
+
+CLASSIFIER_SCHEDULES = {
+    "paper": Schedule("adam", 1e-3, "constant", batch_size=32, epochs=20),
+    "one_cycle": Schedule("adam", 2e-3, "one_cycle", batch_size=32, epochs=24),
+}
+IVA_SCHEDULES = {
+    "paper": Schedule("sgd", 1e-4, "poly", batch_size=1, epochs=3),  # ASSUME: momentum 0.9
+    "one_cycle": Schedule("adam", 2e-3, "one_cycle", batch_size=8, epochs=6),
+}
+
+
+def pick_schedule(schedules: dict[str, Schedule], name: str, epochs: int | None) -> Schedule:
+    """Return a schedule by name, with another number of epochs if one is given.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the number of epochs is not positive.
+    """
+    if name not in schedules:
+        raise ValueError(f"schedule must be one of {tuple(schedules)} (got '{name}')")
+    chosen = schedules[name]
+    if epochs is None:
+        return chosen
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1 (got {epochs})")
+    return Schedule(
+        chosen.optimizer, chosen.learning_rate, chosen.decay, chosen.batch_size, epochs
+    )
+
+
+def prepare(seed: int, threads: int) -> torch.device:
+    """Seed everything, ask for deterministic kernels, and pick the GPU if there is one.
+
+    The same seed gives the same bits on a CPU at the same number of threads.
+    """
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    logger.info("no GPU is visible: running on %d CPU threads", threads)
+    return torch.device("cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Mixed precision on a GPU; plain float32 on a CPU, where bfloat16 is often emulated."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield shuffled index batches; a last batch of one is left out (batch statistics)."""
+    for batch in torch.randperm(n, generator=generator).split(size):
+        if len(batch) > 1 or size == 1 or n == 1:
+            yield batch
+
+
+def random_flips(generator: torch.Generator) -> tuple[int, ...]:
+    """Draw which of the last three axes to mirror; mirrors keep the missing wedge in place."""
+    draws = torch.rand(3, generator=generator)
+    return tuple(axis for axis, draw in zip((-3, -2, -1), draws, strict=True) if draw < 0.5)
+
+
+def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    if schedule.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
+    return torch.optim.SGD(model.parameters(), lr=schedule.learning_rate, momentum=0.9)
+
+
+def _decay(
+    optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if schedule.decay == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=schedule.learning_rate, total_steps=max(steps, 2)
+        )
+    power = 0.9 if schedule.decay == "poly" else 0.0
+    return torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=power)
+
+
+def fit(
+    model: nn.Module,
+    batch_loss: Callable[[Tensor, torch.Generator], Tensor],
+    *,
+    n: int,
+    schedule: Schedule,
+    seed: int,
+    after_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
+) -> list[dict[str, float]]:
+    """Minimise one term of the total loss.
+
+    Eq. (10), Sec. 4.5: L = L_B + L_O.  The terms share no parameter, so minimising their sum
+    is minimising each by itself, in the stage that owns it.
+
+    Parameters
+    ----------
+    model
+        Network to train, in place.
+    batch_loss
+        (indices (b,), generator for augmentation) -> scalar loss.
+    n
+        Number of training volumes.
+    schedule
+        Optimiser, rate, batch size, epochs.
+    seed
+        Seed of the shuffles and the augmentation.
+    after_epoch
+        Called after every epoch; its figures join the history.
+
+    Returns
+    -------
+    One record per epoch: ``epoch``, ``loss``, ``seconds`` and what ``after_epoch`` returned.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not finite: the rate is too high or a volume is broken.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = _optimizer(model, schedule)
+    steps = schedule.epochs * -(-n // schedule.batch_size)
+    decay = _decay(optimizer, schedule, steps)
+    history = []
+    for epoch in range(1, schedule.epochs + 1):
+        started = time.monotonic()
+        model.train()
+        losses = []
+        for batch in batches(n, schedule.batch_size, generator):
+            loss = batch_loss(batch, generator)
+            if not torch.isfinite(loss):
+                raise ValueError(
+                    f"the loss is {loss.item()} in epoch {epoch}: lower the learning rate, or "
+                    "look for broken volumes"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            decay.step()
+            losses.append(loss.item())
+        record = {"epoch": epoch, "loss": sum(losses) / len(losses), **after_epoch(epoch)}
+        record["seconds"] = round(time.monotonic() - started, 2)
+        logger.info("  ".join(f"{key} {value:.4g}" for key, value in record.items()))
+        history.append(record)
+    return history
