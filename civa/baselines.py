@@ -18,13 +18,6 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "centre": {"sigma": SIGMAS, "window": WINDOWS},
     "blob": {"sigma": SIGMAS, "window": WINDOWS},
 }
-TITLES = {
-    "ball": "trivial: centred ball",
-    "lowpass": "trivial: low-pass threshold",
-    "centre": "trivial: low-pass in a centred window",
-    "blob": "trivial: low-pass in a window at the brightest blob",
-}
-
 
 def candidates(rule: str) -> list[Settings]:
     """List the settings of a rule among which the validation part chooses.

@@ -80,7 +80,7 @@ def _run(verb: str, function: typing.Callable[..., None], values: dict[str, Any]
 
     kinds = {name: _kind(parameter) for name, parameter in _parameters(function).items()}
     started = time.monotonic()
-    function(**values)
+    function(**values)  # every flag was declared by the stage itself
     write_record(
         verb,
         inputs=_paths(value for name, value in values.items() if kinds[name] == "input"),

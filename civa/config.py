@@ -1,0 +1,216 @@
+"""The configuration: its schema, its contradictions, and what each stage is given.
+
+Sections are stages and keys are a stage's settings.  What the file leaves out, the stage's
+own default decides.  A data set or a variant may override any key of any later section.
+"""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from civa.dataset import read_particles, split_counts
+from civa.phantoms import PHANTOMS
+from civa.structures import PHANTOM_PREFIX, find_structure
+
+Config = Mapping[str, Any]
+
+BASE = "civa-net"  # the variant that overrides nothing
+SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.yaml"
+
+# Sections whose settings shape a product, in the order of the pipeline.  A variant has its own
+# copy of a product only where it overrides one of these; the others it shares with the base.
+LINEAGE = {
+    "classifier": ("classifier",),
+    "seeds": ("classifier", "localize"),
+    "seed_masks": ("classifier", "localize", "binarize"),
+    "cooccurrence": ("classifier", "localize", "cooccurrence"),
+    "merged": ("classifier", "localize", "cooccurrence", "merge"),
+    "pseudo_labels": ("classifier", "localize", "cooccurrence", "merge", "binarize"),
+}
+for _product, _parent in (
+    ("pairs", "pseudo_labels"),
+    ("iva", "pairs"),
+    ("segment", "iva"),
+    ("crf", "segment"),
+):
+    LINEAGE[_product] = (*LINEAGE[_parent], _product)
+
+# Rows of the tables: method -> (title, product that its masks belong to).
+METHODS = {
+    "gradcam": ("Grad-CAM", "seed_masks"),
+    "respondcam": ("Respond-CAM", "seed_masks"),
+    "cooccurrence": ("+ CO", "pseudo_labels"),
+    "iva": ("+ IVA (CIVA-Net)", "segment"),
+    "crf": ("+ CRF (CIVA-Net, 3D-CRF)", "crf"),
+}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a configuration file and check it.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, is no YAML mapping, or fails `check`.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is not a readable YAML file ({error})") from error
+    check(config, source=str(path))
+    return config
+
+
+def check(config: Any, *, source: str = "config.yaml") -> None:
+    """Check a configuration before any work starts.
+
+    Raises
+    ------
+    ValueError
+        With one message that names the key, the value, what was expected and the remedy.
+    """
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    first = jsonschema.exceptions.best_match(errors)
+    if first is not None:
+        where = ".".join(str(step) for step in first.absolute_path) or "top level"
+        raise ValueError(f"{source}, {where}: {first.message}; see {SCHEMA.name} for the keys")
+    for dataset in config["datasets"]:
+        try:
+            _check_dataset(config, dataset)
+        except ValueError as error:
+            raise ValueError(f"{source}, data set '{dataset}': {error}") from error
+    if BASE in config.get("variants", {}):
+        raise ValueError(f"{source}, variants: '{BASE}' is the method itself; choose another name")
+
+
+def _check_dataset(config: Config, dataset: str) -> None:
+    fractions = settings(config, "split", dataset).get("fractions", (0.70, 0.15, 0.15))
+    if abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(f"split.fractions {fractions} add up to {sum(fractions):g}, expected 1")
+    if is_imported(config, dataset):
+        if "simulation" in config["datasets"][dataset]:
+            raise ValueError("has both 'import' and 'simulation': volumes come from one of them")
+        table = Path(config["datasets"][dataset]["import"]["table"])
+        if not table.is_file():
+            raise ValueError(f"import.table {table} does not exist: put the particle table there")
+        return
+    simulation = settings(config, "simulation", dataset)
+    for key in ("classes", "per_class", "snr"):
+        if key not in simulation:
+            raise ValueError(f"simulation.{key} is missing: state it, or use 'import'")
+    box, larger = simulation.get("box_voxels", 32), simulation.get("simulated_box_voxels", 64)
+    if larger < box:
+        raise ValueError(
+            f"simulated_box_voxels ({larger}) is smaller than box_voxels ({box}): volumes are cut "
+            "out of the simulated box"
+        )
+    if simulation.get("max_shift_voxels", 8) >= box / 2:
+        raise ValueError(
+            f"max_shift_voxels ({simulation['max_shift_voxels']}) would move targets out of a box "
+            f"of {box} voxels: expected less than {box / 2:g}"
+        )
+    if simulation.get("neighbours", "distractors") == "distractors" and (
+        simulation.get("neighbour_count", 4) and not simulation.get("distractors")
+    ):
+        raise ValueError("neighbours: distractors needs a list 'distractors', or neighbours: none")
+    low, high = simulation.get("defocus_um", (4.0, 7.0))
+    if low > high:
+        raise ValueError(f"defocus_um [{low}, {high}]: expected the smaller value first")
+    for name in simulation["classes"]:
+        split_counts(simulation["per_class"], fractions, name=name)
+    for structure in structures(config, dataset):
+        _check_structure(config, structure)
+
+
+def _check_structure(config: Config, name: str) -> None:
+    section = config.get("structures", {})
+    if name.startswith(PHANTOM_PREFIX):
+        if name.removeprefix(PHANTOM_PREFIX) not in PHANTOMS:
+            known = [PHANTOM_PREFIX + phantom for phantom in PHANTOMS]
+            raise ValueError(f"there is no phantom '{name}': choose from {known}")
+        return
+    folder = Path(section.get("folder", "structures"))
+    if find_structure(folder, name) is None and not section.get("download", False):
+        raise ValueError(
+            f"structure '{name}' is missing: put {folder / name}.pdb or {folder / name}.cif there, "
+            "or set structures.download: true on a machine with network"
+        )
+
+
+def is_imported(config: Config, dataset: str) -> bool:
+    """Tell whether a data set comes from the user's own files."""
+    return "import" in config["datasets"][dataset]
+
+
+def listed_files(table: Path) -> list[Path]:
+    """List the boxes and masks that a table of own volumes names, to track their changes."""
+    rows = read_particles(table)
+    columns = [column for column in ("path", "mask") if column in rows]
+    return [table.parent / name for column in columns for name in rows[column] if name]
+
+
+def structures(config: Config, dataset: str) -> list[str]:
+    """List the structures that a simulated data set needs, each once."""
+    simulation = settings(config, "simulation", dataset)
+    names = [*simulation["classes"].values(), *simulation.get("distractors", [])]
+    return list(dict.fromkeys(names))
+
+
+def settings(
+    config: Config, section: str, dataset: str | None = None, variant: str = BASE
+) -> dict[str, Any]:
+    """Return a section with the overrides of a data set and of a variant, in this order."""
+    merged = dict(config.get(section) or {})
+    if dataset is not None:
+        merged |= config["datasets"][dataset].get(section) or {}
+    merged |= config.get("variants", {}).get(variant, {}).get(section) or {}
+    return merged
+
+
+def home(config: Config, product: str, variant: str) -> str:
+    """Return the variant whose copy of a product is to be used: its own, or the base's."""
+    overridden = config.get("variants", {}).get(variant, {})
+    return variant if any(section in overridden for section in LINEAGE[product]) else BASE
+
+
+def rows(config: Config) -> list[tuple[str, str]]:
+    """List the rows of the tables as (variant, method); shared rows appear once."""
+    variants = [BASE, *config.get("variants", {})]
+    return [
+        (variant, method)
+        for variant in variants
+        for method, (_, product) in METHODS.items()
+        if home(config, product, variant) == variant
+    ]
+
+
+def row_title(config: Config, variant: str, method: str) -> str:
+    """Return how a row is called in the tables."""
+    title, _ = METHODS[method]
+    return title if variant == BASE else f"{title} [{variant}]"
+
+
+def command_flags(values: Mapping[str, Any]) -> str:
+    """Turn settings into flags of a stage, quoted for the shell; null leaves the default."""
+    words: list[str] = []
+    for key, value in values.items():
+        flag = "--" + key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif isinstance(value, Mapping):
+            words += [flag, *(shlex.quote(f"{name}={item}") for name, item in value.items())]
+        elif isinstance(value, list | tuple):
+            words += [flag, *(shlex.quote(str(item)) for item in value)]
+        elif value is not None:
+            words += [flag, shlex.quote(str(value))]
+    return " ".join(words)
+
+
+def as_yaml(config: Config) -> str:
+    """Return the configuration as YAML, keys in their order."""
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,43 @@
+"""Check a configuration, and the structures that it names, before any long work."""
+
+import logging
+from pathlib import Path
+
+from civa.config import is_imported, load, settings, structures
+from civa.phantoms import phantom
+from civa.structures import PHANTOM_PREFIX, find_structure, read_atoms
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: Path) -> None:
+    """Read the configuration and every local structure; say what will be done."""
+    values = load(config)
+    for dataset in values["datasets"]:
+        if is_imported(values, dataset):
+            logger.info("%s: own volumes", dataset)
+            continue
+        simulation = settings(values, "simulation", dataset)
+        box = simulation.get("box_voxels", 32) * simulation.get("voxel_size_angstrom", 10)
+        for name in structures(values, dataset):
+            _check_structure(values, name, box_angstrom=box)
+        count = simulation["per_class"] * len(simulation["classes"])
+        logger.info("%s: %d volumes at SNR %g", dataset, count, simulation["snr"])
+    logger.info("%s is in order", config)
+
+
+def _check_structure(values: dict, name: str, *, box_angstrom: float) -> None:
+    section = values.get("structures", {})
+    if name.startswith(PHANTOM_PREFIX):
+        atoms = phantom(name.removeprefix(PHANTOM_PREFIX))
+    else:
+        path = find_structure(Path(section.get("folder", "structures")), name)
+        if path is None:
+            logger.info("%s is to be downloaded", name)
+            return
+        atoms = read_atoms(path, assembly=section.get("assembly", "biological"))
+    if atoms.diameter_angstrom > box_angstrom:
+        raise ValueError(
+            f"structure '{name}' is {atoms.diameter_angstrom:.0f} Å across but the box only "
+            f"{box_angstrom:g} Å: use larger voxels or a larger box"
+        )

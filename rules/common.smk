@@ -1,0 +1,173 @@
+# What every rule file uses.  Functions only; rules stand in the other files.
+
+from pathlib import Path
+
+from civa import config as civa_config
+from civa import sources
+
+RUN = "results/{dataset}/seed{seed}/{variant}"  # products of one run of the method
+TORCH_THREADS = 2  # results are bit-identical only at equal numbers of threads
+
+SIMULATED = [d for d in config["datasets"] if not civa_config.is_imported(config, d)]
+IMPORTED = [d for d in config["datasets"] if civa_config.is_imported(config, d)]
+
+# A data set's files, and the flags that name those that every choice on validation needs.
+VOLUMES = "results/{dataset}/volumes.mrcs"
+MASKS = "results/{dataset}/masks.mrcs"
+PARTICLES = "results/{dataset}/particles.csv"
+SPLIT = "results/{dataset}/split.csv"
+TABLES = "--particles {input.particles:q} --split {input.split:q}"
+TRUTH = TABLES + " --masks {input.masks:q} --predictions {input.predictions:q}"
+
+# Rows of the tables that learn nothing.
+TRIVIAL = {
+    "ball": "trivial: centred ball",
+    "lowpass": "trivial: low-pass",
+    "centre": "trivial: low-pass, centred window",
+    "blob": "trivial: low-pass, window at brightest blob",
+}
+
+# Maps that are cut into masks: method -> (product, file).
+BINARIZED = {
+    "gradcam": ("seeds", "gradcam.mrcs"),
+    "respondcam": ("seeds", "respondcam.mrcs"),
+    "cooccurrence": ("merged", "merged.mrcs"),
+}
+
+# Files of every product of the method; the sections that shape it are in civa/config.py.
+FILES = {
+    "classifier": ["classifier.safetensors", "classifier.json", "classifier_curve.csv"],
+    "seeds": ["gradcam.mrcs", "respondcam.mrcs", "predictions.csv"],
+    "seed_masks": [
+        "masks/gradcam.mrcs",
+        "masks/gradcam.json",
+        "masks/respondcam.mrcs",
+        "masks/respondcam.json",
+    ],
+    "cooccurrence": ["cooccurrence.mrcs"],
+    "merged": ["merged.mrcs", "merged.json"],
+    "pseudo_labels": ["masks/cooccurrence.mrcs", "masks/cooccurrence.json"],
+    "pairs": ["pairs.npz"],
+    "iva": ["iva.safetensors", "iva_curve.csv"],
+    "segment": ["segmentation.mrcs", "masks/iva.mrcs", "masks/iva.json"],
+    "crf": ["masks/crf.mrcs", "masks/crf.json"],
+}
+
+
+def code(stage):
+    """Source files of a stage: an edit reruns it and what follows it."""
+    return [str(path) for path in sources.stage_sources(stage)]
+
+
+def flags(section):
+    """Input function: a section's settings for this data set and variant, as flags."""
+
+    def of(wildcards):
+        values = civa_config.settings(
+            config,
+            section,
+            wildcards.get("dataset"),
+            wildcards.get("variant", civa_config.BASE),
+        )
+        return civa_config.command_flags(values)
+
+    return of
+
+
+def simulation_flags(keys=(), without=()):
+    """Input function: some of the simulation's settings, as flags."""
+
+    def of(wildcards):
+        values = civa_config.settings(config, "simulation", wildcards.dataset)
+        kept = {k: v for k, v in values.items() if k in (keys or values) and k not in without}
+        return civa_config.command_flags(kept)
+
+    return of
+
+
+def made(product, name):
+    """Input function: a file of a product, from the run that owns it."""
+
+    def of(wildcards):
+        home = civa_config.home(config, product, wildcards.variant)
+        return f"results/{wildcards.dataset}/seed{wildcards.seed}/{home}/{name}"
+
+    return of
+
+
+def structure_file(wildcards):
+    """Input function: the local structure file, or the one to be downloaded."""
+    name = wildcards.structure
+    if name.startswith(civa_config.PHANTOM_PREFIX):
+        return []
+    section = config.get("structures", {})
+    local = civa_config.find_structure(Path(section.get("folder", "structures")), name)
+    return str(local or f"resources/structures/{name}.cif")
+
+
+def shard_files(name):
+    """Input function: one file of every shard of a simulated data set."""
+
+    def of(wildcards):
+        values = civa_config.settings(config, "simulation", wildcards.dataset)
+        count = values.get("shards", 1)
+        return [
+            f"results/{wildcards.dataset}/shards/{shard}of{count}/{name}" for shard in range(count)
+        ]
+
+    return of
+
+
+def template_files(wildcards):
+    """Input function: templates of all structures of a simulated data set."""
+    names = civa_config.structures(config, wildcards.dataset)
+    return [f"results/{wildcards.dataset}/templates/{name}.mrc" for name in names]
+
+
+def one_of(names):
+    """Wildcard constraint: exactly these names; no name at all if there is none."""
+    return "|".join(names) or "(?!)"
+
+
+def score_rows():
+    """All rows of the tables: (data set, seed, title, file of scores)."""
+    rows = []
+    for dataset in config["datasets"]:
+        for rule_name, title in TRIVIAL.items():
+            rows.append((dataset, "-", title, f"results/{dataset}/trivial/{rule_name}.csv"))
+        for variant, method in civa_config.rows(config):
+            title = civa_config.row_title(config, variant, method)
+            for seed in config["seeds"]:
+                run = f"results/{dataset}/seed{seed}/{variant}"
+                rows.append((dataset, str(seed), title, f"{run}/scores/{method}.csv"))
+    return rows
+
+
+def every_product():
+    """All files that the workflow keeps, so that a deleted one is made again."""
+    data = (VOLUMES, MASKS, PARTICLES, SPLIT)
+    files = [file.format(dataset=dataset) for dataset in config["datasets"] for file in data]
+    files += [file.removesuffix("csv") + "mrcs" for file in files if "/trivial/" in file]
+    files += [file for _, _, _, file in score_rows()]
+    for variant in [civa_config.BASE, *config.get("variants", {})]:
+        own = [p for p in FILES if civa_config.home(config, p, variant) == variant]
+        for dataset in config["datasets"]:
+            for seed in config["seeds"]:
+                run = f"results/{dataset}/seed{seed}/{variant}"
+                files += [f"{run}/{name}" for product in own for name in FILES[product]]
+    return files
+
+
+def overviews():
+    """The overview figure of every run of the method itself."""
+    return [
+        f"results/{dataset}/seed{seed}/{civa_config.BASE}/overview.png"
+        for dataset in config["datasets"]
+        for seed in config["seeds"]
+    ]
+
+
+def imported_boxes(wildcards):
+    """Input function: the volumes and masks that a user's table lists."""
+    table = Path(config["datasets"][wildcards.dataset]["import"]["table"])
+    return [str(path) for path in civa_config.listed_files(table)]

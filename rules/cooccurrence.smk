@@ -1,0 +1,57 @@
+# Section 4.3: cross-image co-occurrence, and its merger with the Grad-CAM maps.
+# REQUIRED INPUTS: volumes.mrcs, classifier.safetensors, predictions.csv, gradcam.mrcs
+# OUTPUTS: cooccurrence.mrcs, merged.mrcs, merged.json
+
+
+rule cooccur:
+    input:
+        volumes=VOLUMES,
+        particles=PARTICLES,
+        split=SPLIT,
+        weights=made("classifier", "classifier.safetensors"),
+        predictions=made("seeds", "predictions.csv"),
+        code=code("cooccur"),
+    output:
+        RUN + "/cooccurrence.mrcs",
+    params:
+        flags=flags("cooccurrence"),
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/cooccur.log",
+    benchmark:
+        "benchmarks/{dataset}/seed{seed}/{variant}/cooccur.tsv"
+    threads: TORCH_THREADS
+    resources:
+        gpu=1,
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa cooccur --volumes {input.volumes:q} "
+        + TABLES
+        + " --weights {input.weights:q} --predictions {input.predictions:q} --out {output:q} "
+        "--seed {wildcards.seed} --threads {threads} {params.flags} --log {log:q}"
+
+
+rule merge:
+    input:
+        gradcam=made("seeds", "gradcam.mrcs"),
+        cooccurrence=made("cooccurrence", "cooccurrence.mrcs"),
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        predictions=made("seeds", "predictions.csv"),
+        code=code("merge"),
+    output:
+        maps=RUN + "/merged.mrcs",
+        choice=RUN + "/merged.json",
+    params:
+        flags=flags("merge"),
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/merge.log",
+    benchmark:
+        "benchmarks/{dataset}/seed{seed}/{variant}/merge.tsv"
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa merge --gradcam {input.gradcam:q} --cooccurrence {input.cooccurrence:q} "
+        + TRUTH
+        + " --out {output.maps:q} --choice {output.choice:q} {params.flags} --log {log:q}"

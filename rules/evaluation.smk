@@ -1,0 +1,128 @@
+# Section 5.2 to 5.7: trivial rows, scores, tables, figures, report.
+# REQUIRED INPUTS: masks of every row, the ground truth
+# OUTPUTS: scores per image, results/tables/, results/{dataset}/seed{seed}/overview.png, report
+
+
+rule trivial:
+    input:
+        volumes=VOLUMES,
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("trivial"),
+    output:
+        masks="results/{dataset}/trivial/{rule}.mrcs",
+        choice="results/{dataset}/trivial/{rule}.json",
+    log:
+        "logs/{dataset}/trivial/{rule}.log",
+    benchmark:
+        "benchmarks/{dataset}/trivial/{rule}.tsv"
+    wildcard_constraints:
+        rule=one_of(TRIVIAL),
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa trivial --volumes {input.volumes:q} --masks {input.masks:q} "
+        + TABLES
+        + " --rule {wildcards.rule} --out {output.masks:q} --choice {output.choice:q} --log {log:q}"
+
+
+rule score_trivial:
+    input:
+        prediction="results/{dataset}/trivial/{rule}.mrcs",
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("score"),
+    output:
+        "results/{dataset}/trivial/{rule}.csv",
+    log:
+        "logs/{dataset}/trivial/score_{rule}.log",
+    conda:
+        "../envs/civa.yaml"
+    localrule: True
+    shell:
+        "python -m civa score --prediction {input.prediction:q} --masks {input.masks:q} "
+        + TABLES
+        + " --out {output:q} --log {log:q}"
+
+
+use rule score_trivial as score with:
+    input:
+        prediction=RUN + "/masks/{method}.mrcs",
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("score"),
+    output:
+        RUN + "/scores/{method}.csv",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/score_{method}.log",
+
+
+rule tabulate:
+    input:
+        scores=[file for _, _, _, file in score_rows()],
+        code=code("tabulate"),
+    output:
+        runs="results/tables/runs.csv",
+        summary="results/tables/summary.csv",
+        markdown="results/tables/summary.md",
+        latex="results/tables/summary.tex",
+    params:
+        rows=civa_config.command_flags({"rows": ["|".join(row[:3]) for row in score_rows()]}),
+    log:
+        "logs/tabulate.log",
+    conda:
+        "../envs/civa.yaml"
+    localrule: True
+    shell:
+        "python -m civa tabulate --scores {input.scores:q} {params.rows} --runs {output.runs:q} "
+        "--summary {output.summary:q} --markdown {output.markdown:q} --latex {output.latex:q} "
+        "--log {log:q}"
+
+
+rule draw:
+    input:
+        volumes=VOLUMES,
+        truth=MASKS,
+        merged=made("merged", "merged.mrcs"),
+        gradcam=made("seeds", "gradcam.mrcs"),
+        iva=made("segment", "masks/iva.mrcs"),
+        crf=made("crf", "masks/crf.mrcs"),
+        scores=made("crf", "scores/crf.csv"),
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("draw"),
+    output:
+        RUN + "/overview.png",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/draw.log",
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa draw --volumes {input.volumes:q} --truth {input.truth:q} "
+        "--gradcam {input.gradcam:q} --merged {input.merged:q} --iva {input.iva:q} "
+        "--crf {input.crf:q} --scores {input.scores:q} "
+        + TABLES
+        + " --out {output:q} --log {log:q}"
+
+
+rule report:
+    input:
+        summary="results/tables/summary.csv",
+        figures=overviews(),
+        benchmarks_after="results/tables/runs.csv",
+        code=code("report"),
+    output:
+        "results/report.html",
+    params:
+        config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
+    log:
+        "logs/report.log",
+    conda:
+        "../envs/civa.yaml"
+    localrule: True
+    shell:
+        "python -m civa report --summary {input.summary:q} --figures {input.figures:q} "
+        "--benchmarks benchmarks --out {output:q} {params.config} --log {log:q}"

@@ -1,0 +1,67 @@
+# Section 4.6: proposals chosen by the CAM, and the 3-D CRF.
+# REQUIRED INPUTS: volumes.mrcs, iva.safetensors, masks/gradcam.mrcs
+# OUTPUTS: segmentation.mrcs (O), masks/{iva,crf}.mrcs and what was chosen on validation
+
+
+rule segment:
+    input:
+        volumes=VOLUMES,
+        weights=made("iva", "iva.safetensors"),
+        cam_masks=made("seed_masks", "masks/gradcam.mrcs"),
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        predictions=made("seeds", "predictions.csv"),
+        code=code("segment"),
+    output:
+        segmentation=RUN + "/segmentation.mrcs",
+        masks=RUN + "/masks/iva.mrcs",
+        choice=RUN + "/masks/iva.json",
+    params:
+        flags=flags("segment"),
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/segment.log",
+    benchmark:
+        "benchmarks/{dataset}/seed{seed}/{variant}/segment.tsv"
+    threads: TORCH_THREADS
+    resources:
+        gpu=1,
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa segment --volumes {input.volumes:q} --weights {input.weights:q} "
+        "--cam-masks {input.cam_masks:q} "
+        + TRUTH
+        + " --segmentation {output.segmentation:q} --out {output.masks:q} "
+        "--choice {output.choice:q} --threads {threads} {params.flags} --log {log:q}"
+
+
+rule crf:
+    input:
+        volumes=VOLUMES,
+        segmentation=made("segment", "segmentation.mrcs"),
+        proposals=made("segment", "masks/iva.mrcs"),
+        segment_choice=made("segment", "masks/iva.json"),
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        predictions=made("seeds", "predictions.csv"),
+        code=code("crf"),
+    output:
+        masks=RUN + "/masks/crf.mrcs",
+        choice=RUN + "/masks/crf.json",
+    params:
+        flags=flags("crf"),
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/crf.log",
+    benchmark:
+        "benchmarks/{dataset}/seed{seed}/{variant}/crf.tsv"
+    threads: TORCH_THREADS
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa crf --volumes {input.volumes:q} --segmentation {input.segmentation:q} "
+        "--proposals {input.proposals:q} --segment-choice {input.segment_choice:q} "
+        + TRUTH
+        + " --out {output.masks:q} --choice {output.choice:q} --threads {threads} "
+        "{params.flags} --log {log:q}"
