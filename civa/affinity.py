@@ -45,9 +45,9 @@ def pair_offsets(radius: float) -> list[Offset]:
         )
     reach = range(-int(np.ceil(radius)), int(np.ceil(radius)) + 1)
     return [
-        offset
-        for offset in product(reach, repeat=3)
-        if offset > (0, 0, 0) and sum(step**2 for step in offset) < radius**2
+        (z, y, x)
+        for z, y, x in product(reach, repeat=3)
+        if (z, y, x) > (0, 0, 0) and z**2 + y**2 + x**2 < radius**2
     ]
 
 
@@ -168,7 +168,9 @@ def sample_pairs(
 def path_maximum(segmentation: Tensor, group: PathGroup) -> Tensor:
     """Maximum of O, or of its logit, along a path, for all anchors (b, d', h', w')."""
     views = [
-        segmentation[(slice(None), *(slice(o, o + n) for o, n in zip(voxel, group.extent, strict=True)))]
+        segmentation[
+            (slice(None), *(slice(o, o + n) for o, n in zip(voxel, group.extent, strict=True)))
+        ]
         for voxel in group.path
     ]
     best = views[0]

@@ -19,6 +19,7 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "blob": {"sigma": SIGMAS, "window": WINDOWS},
 }
 
+
 def candidates(rule: str) -> list[Settings]:
     """List the settings of a rule among which the validation part chooses.
 

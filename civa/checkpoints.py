@@ -15,7 +15,9 @@ from civa.iva import AffinityNetwork
 
 def save_weights(path: Path, model: nn.Module, description: dict[str, Any]) -> None:
     """Write a network's weights and what is needed to build it again."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata={"civa": json.dumps(description)})
 
@@ -24,7 +26,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as weights:
             description = json.loads((weights.metadata() or {})["civa"])
-            return description, {name: weights.get_tensor(name) for name in weights.keys()}
+            names = weights.keys()  # not a mapping: it cannot be iterated over itself
+            return description, {name: weights.get_tensor(name) for name in names}
     except (SafetensorError, KeyError, OSError) as error:
         raise ValueError(
             f"{path} is not a civa weights file ({error}): train the network again"

@@ -1,13 +1,14 @@
 """The 3-D fully connected CRF that refines a segmentation (Sec. 4.6, ref. [29])."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pydensecrf.densecrf as densecrf
 from numpy.typing import NDArray
 from pydensecrf.utils import create_pairwise_bilateral, create_pairwise_gaussian
 
-SEARCH: dict[str, tuple[float, ...]] = {  # tried one parameter at a time, on validation
+SEARCH: dict[str, tuple[Any, ...]] = {  # tried one parameter at a time, on validation
     "bilateral_weight": (0.0, 3.0, 10.0, 30.0),
     "bilateral_intensity": (0.25, 0.5, 1.0),
     "bilateral_spatial": (2.0, 3.0, 5.0, 10.0, 100.0),
@@ -43,14 +44,8 @@ class CrfParameters:
     confidence: float = 1.0
     iterations: int = 5
 
-    def neighbours(self, key: str) -> list["CrfParameters"]:
-        """List the variations of one parameter that the search tries."""
-        return [replace(self, **{key: value}) for value in SEARCH[key]]
 
-
-def refine(
-    foreground: NDArray, guide: NDArray, parameters: CrfParameters
-) -> NDArray[np.float32]:
+def refine(foreground: NDArray, guide: NDArray, parameters: CrfParameters) -> NDArray[np.float32]:
     """Mean-field inference of the foreground in one volume.
 
     Parameters

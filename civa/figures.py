@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -69,13 +70,13 @@ def _middle(truth: NDArray[np.bool_]) -> int:
     return int(truth.sum(axis=(1, 2)).argmax())
 
 
-def _show(axis, image: NDArray) -> None:
+def _show(axis: Axes, image: NDArray) -> None:
     low, high = np.percentile(image, (1, 99.5))
     axis.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower")
     axis.set_xticks([])
     axis.set_yticks([])
 
 
-def _outline(axis, mask: NDArray[np.bool_], colour: str, *, style: str = "solid") -> None:
+def _outline(axis: Axes, mask: NDArray[np.bool_], colour: str, *, style: str = "solid") -> None:
     if mask.any():
         axis.contour(mask.astype(float), [0.5], colors=colour, linewidths=1.3, linestyles=style)

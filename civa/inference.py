@@ -21,7 +21,8 @@ def proposals(segmentation: NDArray, threshold: float) -> tuple[NDArray[np.int32
     -------
     (d, h, w) number of the proposal of every voxel, 0 for none, and how many there are.
     """
-    return ndimage.label(segmentation > threshold, structure=TOUCHING)
+    components, count = ndimage.label(segmentation > threshold, structure=TOUCHING)
+    return components.astype(np.int32, copy=False), count
 
 
 def choose_proposal(

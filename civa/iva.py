@@ -1,6 +1,5 @@
 """The inter-voxel affinity network: from a volume straight to O (Sec. 4.4, Fig. 2)."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,14 +30,19 @@ class AffinityNetwork(nn.Module):
             )
             for channels in self.backbone.channels
         )
-        self.last = nn.Conv3d(head_channels * len(self.heads), 1, 1)
+        self.last = nn.ModuleList(
+            nn.Conv3d(head_channels, 1, 1, bias=stage == 0) for stage in range(len(self.heads))
+        )
 
     def forward(self, volume: Tensor) -> Tensor:
-        """(b, 1, d, h, w) -> (b, d, h, w) logit of O."""
+        """(b, 1, d, h, w) -> (b, d, h, w) logit of O.
+
+        The last 1x1x1 convolution over the concatenated stages is a sum of one convolution
+        per stage, and commutes with resizing: so one channel per stage is resized, not 32.
+        """
         shape = volume.shape[2:]
-        stages = self.backbone(volume)
-        reduced = [
-            functional.interpolate(head(stage), size=shape, mode="trilinear", align_corners=False)
-            for head, stage in zip(self.heads, stages, strict=True)
-        ]
-        return self.last(torch.cat(reduced, dim=1)).squeeze(1)
+        logit = volume.new_zeros(())
+        for stage, head, last in zip(self.backbone(volume), self.heads, self.last, strict=True):
+            part = last(head(stage))
+            logit = logit + functional.interpolate(part, size=shape, mode="trilinear")
+        return logit.squeeze(1)

@@ -32,9 +32,7 @@ def ellipsoid(centre: tuple[float, ...], radii: tuple[float, ...], tilt_deg: flo
 def cyclic(points: Points, order: int, phase_deg: float = 0) -> Points:
     """Repeat points by an n-fold axis along z."""
     angles = phase_deg + 360 / order * np.arange(order)
-    return np.concatenate(
-        [Rotation.from_euler("z", a, degrees=True).apply(points) for a in angles]
-    )
+    return np.concatenate([Rotation.from_euler("z", a, degrees=True).apply(points) for a in angles])
 
 
 def dihedral(points: Points, order: int) -> Points:
@@ -55,13 +53,17 @@ def barrel() -> Points:
 
 def spike() -> Points:
     """Trimeric spike, C3: a head of three lobes on a stalk, ~180 Å long."""
-    head = np.concatenate([ellipsoid((24, 0, 42), (21, 20, 30), 25), ellipsoid((12, 0, 5), (13, 13, 34))])
+    head = np.concatenate(
+        [ellipsoid((24, 0, 42), (21, 20, 30), 25), ellipsoid((12, 0, 5), (13, 13, 34))]
+    )
     return cyclic(np.concatenate([head, ellipsoid((6, 0, -45), (8, 8, 30))]), 3)
 
 
 def wishbone() -> Points:
     """Two long arms that meet at a hinge, C2: a V of ~170 Å."""
-    arm = np.concatenate([ellipsoid((36, 0, 5), (18, 16, 54), 38), ellipsoid((58, 0, 40), (21, 20, 20))])
+    arm = np.concatenate(
+        [ellipsoid((36, 0, 5), (18, 16, 54), 38), ellipsoid((58, 0, 40), (21, 20, 20))]
+    )
     return cyclic(np.concatenate([arm, ellipsoid((8, 0, -36), (15, 18, 15))]), 2)
 
 

@@ -56,6 +56,8 @@ def costs(folder: Path) -> pd.DataFrame:
     lines = []
     for path in sorted(folder.rglob("*.tsv")):
         measured = pd.read_csv(path, sep="\t").iloc[0]
-        lines.append((str(path.relative_to(folder).with_suffix("")), measured["s"], measured["max_rss"]))
+        lines.append(
+            (str(path.relative_to(folder).with_suffix("")), measured["s"], measured["max_rss"])
+        )
     table = pd.DataFrame(lines, columns=["stage", "wall time (s)", "peak memory (MB)"])
     return table.sort_values("wall time (s)", ascending=False).round(1)

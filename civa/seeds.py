@@ -10,7 +10,9 @@ from torch import Tensor
 from civa.classifier import Classifier
 
 
-def gradients(model: Classifier, volume: Tensor, target: Tensor, *, layer: str) -> tuple[Tensor, Tensor]:
+def gradients(
+    model: Classifier, volume: Tensor, target: Tensor, *, layer: str
+) -> tuple[Tensor, Tensor]:
     """Return activations A and the gradients dy^c / dA of one layer.
 
     Parameters
@@ -100,13 +102,15 @@ def spline_matrix(coarse: int, fine: int) -> np.ndarray:
     Cell centres, not corners, coincide: coarse cell i covers fine cells i f .. (i + 1) f - 1.
     """
     positions = (np.arange(fine) + 0.5) * coarse / fine - 0.5
-    columns = [ndimage.map_coordinates(e, [positions], order=3, mode="nearest") for e in np.eye(coarse)]
+    columns = [
+        ndimage.map_coordinates(e, [positions], order=3, mode="nearest") for e in np.eye(coarse)
+    ]
     return np.stack(columns, axis=1)
 
 
 def resize_spline(maps: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Resize maps (b, t, u, v) to (b, d, h, w) by cubic splines (Sec. 4.2)."""
-    b, t, u, v = maps.shape
+    _, t, u, v = maps.shape
     z, y, x = (
         torch.from_numpy(spline_matrix(coarse, fine)).to(maps)
         for coarse, fine in zip((t, u, v), shape, strict=True)

@@ -58,10 +58,10 @@ class Recipe:
             )
 
     @property
-    def tilt_angles_deg(self) -> NDArray[np.float64]:
+    def tilt_angles_deg(self) -> list[float]:
         """Tilts from -max to +max, both included."""
         half = int(np.floor(self.max_tilt_deg / self.tilt_step_deg))
-        return self.tilt_step_deg * np.arange(-half, half + 1)
+        return [self.tilt_step_deg * step for step in range(-half, half + 1)]
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,7 @@ def check_fits(name: str, template: NDArray, box_voxels: int) -> None:
         )
 
 
-def render(
-    template: Volume, rotation: Rotation, offset_voxels: NDArray[np.float64]
-) -> Volume:
+def render(template: Volume, rotation: Rotation, offset_voxels: NDArray[np.float64]) -> Volume:
     """Turn a template and bring it to the voxel grid.
 
     Parameters

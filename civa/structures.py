@@ -45,7 +45,9 @@ class Atoms:
 
 def find_structure(folder: Path, name: str) -> Path | None:
     """Return the structure file called ``name`` in ``folder``, whatever its format."""
-    candidates = (folder / f"{stem}{s}" for stem in (name, name.lower()) for s in STRUCTURE_SUFFIXES)
+    candidates = (
+        folder / f"{stem}{s}" for stem in (name, name.lower()) for s in STRUCTURE_SUFFIXES
+    )
     return next((path for path in candidates if path.is_file()), None)
 
 

@@ -57,8 +57,9 @@ def formatted(summary: pd.DataFrame) -> pd.DataFrame:
 def one_per_dataset(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Split a summary by data set; columns of other data sets' classes are left out."""
     return {
-        str(name): formatted(group.dropna(axis="columns", how="all").pipe(_keep_figures, group))
-        .drop(columns="dataset")
+        str(name): formatted(
+            group.dropna(axis="columns", how="all").pipe(_keep_figures, group)
+        ).drop(columns="dataset")
         for name, group in summary.groupby("dataset", sort=False)
     }
 
@@ -72,11 +73,14 @@ def _keep_figures(kept: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
 def to_markdown(summary: pd.DataFrame) -> str:
     """Return a summary as one Markdown table per data set."""
     tables = one_per_dataset(summary)
-    return "\n\n".join(
-        f"**{name}** (IoU in per cent, test images)\n\n"
-        + table.to_markdown(index=False, disable_numparse=True)
-        for name, table in tables.items()
-    ) + "\n"
+    return (
+        "\n\n".join(
+            f"**{name}** (IoU in per cent, test images)\n\n"
+            + table.to_markdown(index=False, disable_numparse=True)
+            for name, table in tables.items()
+        )
+        + "\n"
+    )
 
 
 def to_latex(summary: pd.DataFrame) -> str:
@@ -87,9 +91,7 @@ def to_latex(summary: pd.DataFrame) -> str:
         lines = [" & ".join(map(_escape, row)) + r" \\" for row in table.to_numpy()]
         header = " & ".join(map(_escape, table.columns)) + r" \\"
         body = "\n".join([r"\hline", header, r"\hline", *lines, r"\hline"])
-        blocks.append(
-            f"% {name}\n\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}"
-        )
+        blocks.append(f"% {name}\n\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}")
     return "\n\n".join(blocks) + "\n"
 
 

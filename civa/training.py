@@ -4,11 +4,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,7 @@ def pick_schedule(schedules: dict[str, Schedule], name: str, epochs: int | None)
         return chosen
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1 (got {epochs})")
-    return Schedule(
-        chosen.optimizer, chosen.learning_rate, chosen.decay, chosen.batch_size, epochs
-    )
+    return Schedule(chosen.optimizer, chosen.learning_rate, chosen.decay, chosen.batch_size, epochs)
 
 
 def prepare(seed: int, threads: int) -> torch.device:
@@ -72,6 +72,11 @@ def prepare(seed: int, threads: int) -> torch.device:
         return torch.device("cuda")
     logger.info("no GPU is visible: running on %d CPU threads", threads)
     return torch.device("cpu")
+
+
+def place(model: Network, device: torch.device) -> Network:
+    """Move a network to a device, in the memory format that its convolutions prefer."""
+    return model.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -29,9 +29,7 @@ def write_stack(path: Path, volumes: NDArray, *, voxel_size_angstrom: float) -> 
 
 def _write(path: Path, data: NDArray, *, voxel_size_angstrom: float, stack: bool) -> None:
     if data.dtype not in (np.int8, np.float16, np.float32):
-        raise ValueError(
-            f"{path}: cannot store {data.dtype} in MRC: use int8, float16 or float32"
-        )
+        raise ValueError(f"{path}: cannot store {data.dtype} in MRC: use int8, float16 or float32")
     with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
         mrc.set_data(np.ascontiguousarray(data))
         if stack:

@@ -10,15 +10,15 @@ rule mine_pairs:
         split=SPLIT,
         code=code("mine_pairs"),
     output:
-        RUN + "/pairs.npz",
-    params:
-        flags=flags("pairs"),
+        "results/{dataset}/seed{seed}/{variant}/pairs.npz",
     log:
         "logs/{dataset}/seed{seed}/{variant}/mine_pairs.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/mine_pairs.tsv"
     conda:
         "../envs/civa.yaml"
+    params:
+        flags=flags("pairs"),
     shell:
         "python -m civa mine-pairs --class-maps {input.class_maps:q} "
         + TABLES
@@ -31,19 +31,19 @@ rule train_iva:
         pairs=made("pairs", "pairs.npz"),
         code=code("train_iva"),
     output:
-        weights=RUN + "/iva.safetensors",
-        curve=RUN + "/iva_curve.csv",
-    params:
-        flags=flags("iva"),
+        weights="results/{dataset}/seed{seed}/{variant}/iva.safetensors",
+        curve="results/{dataset}/seed{seed}/{variant}/iva_curve.csv",
     log:
         "logs/{dataset}/seed{seed}/{variant}/train_iva.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/train_iva.tsv"
+    conda:
+        "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
         gpu=1,
-    conda:
-        "../envs/civa.yaml"
+    params:
+        flags=flags("iva"),
     shell:
         "python -m civa train-iva --volumes {input.volumes:q} --pairs {input.pairs:q} "
         "--weights {output.weights:q} --curve {output.curve:q} --seed {wildcards.seed} "

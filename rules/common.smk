@@ -5,7 +5,6 @@ from pathlib import Path
 from civa import config as civa_config
 from civa import sources
 
-RUN = "results/{dataset}/seed{seed}/{variant}"  # products of one run of the method
 TORCH_THREADS = 2  # results are bit-identical only at equal numbers of threads
 
 SIMULATED = [d for d in config["datasets"] if not civa_config.is_imported(config, d)]
@@ -17,7 +16,7 @@ MASKS = "results/{dataset}/masks.mrcs"
 PARTICLES = "results/{dataset}/particles.csv"
 SPLIT = "results/{dataset}/split.csv"
 TABLES = "--particles {input.particles:q} --split {input.split:q}"
-TRUTH = TABLES + " --masks {input.masks:q} --predictions {input.predictions:q}"
+TRUTH = f"{TABLES} --masks {{input.masks:q}} --predictions {{input.predictions:q}}"
 
 # Rows of the tables that learn nothing.
 TRIVIAL = {
@@ -79,7 +78,11 @@ def simulation_flags(keys=(), without=()):
 
     def of(wildcards):
         values = civa_config.settings(config, "simulation", wildcards.dataset)
-        kept = {k: v for k, v in values.items() if k in (keys or values) and k not in without}
+        kept = {
+            k: v
+            for k, v in values.items()
+            if k in (keys or values) and k not in without
+        }
         return civa_config.command_flags(kept)
 
     return of
@@ -112,7 +115,8 @@ def shard_files(name):
         values = civa_config.settings(config, "simulation", wildcards.dataset)
         count = values.get("shards", 1)
         return [
-            f"results/{wildcards.dataset}/shards/{shard}of{count}/{name}" for shard in range(count)
+            f"results/{wildcards.dataset}/shards/{shard}of{count}/{name}"
+            for shard in range(count)
         ]
 
     return of
@@ -134,7 +138,9 @@ def score_rows():
     rows = []
     for dataset in config["datasets"]:
         for rule_name, title in TRIVIAL.items():
-            rows.append((dataset, "-", title, f"results/{dataset}/trivial/{rule_name}.csv"))
+            rows.append(
+                (dataset, "-", title, f"results/{dataset}/trivial/{rule_name}.csv")
+            )
         for variant, method in civa_config.rows(config):
             title = civa_config.row_title(config, variant, method)
             for seed in config["seeds"]:
@@ -146,8 +152,12 @@ def score_rows():
 def every_product():
     """All files that the workflow keeps, so that a deleted one is made again."""
     data = (VOLUMES, MASKS, PARTICLES, SPLIT)
-    files = [file.format(dataset=dataset) for dataset in config["datasets"] for file in data]
-    files += [file.removesuffix("csv") + "mrcs" for file in files if "/trivial/" in file]
+    files = [
+        file.format(dataset=dataset) for dataset in config["datasets"] for file in data
+    ]
+    files += [
+        file.removesuffix("csv") + "mrcs" for file in files if "/trivial/" in file
+    ]
     files += [file for _, _, _, file in score_rows()]
     for variant in [civa_config.BASE, *config.get("variants", {})]:
         own = [p for p in FILES if civa_config.home(config, p, variant) == variant]

@@ -12,18 +12,18 @@ rule cooccur:
         predictions=made("seeds", "predictions.csv"),
         code=code("cooccur"),
     output:
-        RUN + "/cooccurrence.mrcs",
-    params:
-        flags=flags("cooccurrence"),
+        "results/{dataset}/seed{seed}/{variant}/cooccurrence.mrcs",
     log:
         "logs/{dataset}/seed{seed}/{variant}/cooccur.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/cooccur.tsv"
+    conda:
+        "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
         gpu=1,
-    conda:
-        "../envs/civa.yaml"
+    params:
+        flags=flags("cooccurrence"),
     shell:
         "python -m civa cooccur --volumes {input.volumes:q} "
         + TABLES
@@ -41,16 +41,16 @@ rule merge:
         predictions=made("seeds", "predictions.csv"),
         code=code("merge"),
     output:
-        maps=RUN + "/merged.mrcs",
-        choice=RUN + "/merged.json",
-    params:
-        flags=flags("merge"),
+        maps="results/{dataset}/seed{seed}/{variant}/merged.mrcs",
+        choice="results/{dataset}/seed{seed}/{variant}/merged.json",
     log:
         "logs/{dataset}/seed{seed}/{variant}/merge.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/merge.tsv"
     conda:
         "../envs/civa.yaml"
+    params:
+        flags=flags("merge"),
     shell:
         "python -m civa merge --gradcam {input.gradcam:q} --cooccurrence {input.cooccurrence:q} "
         + TRUTH

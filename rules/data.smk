@@ -8,16 +8,22 @@ rule fetch_structure:
         code=code("fetch_structure"),
     output:
         "resources/structures/{structure}.cif",
-    params:
-        sha256=lambda wc: civa_config.command_flags(
-            {"sha256": config.get("structures", {}).get("sha256", {}).get(wc.structure)}
-        ),
-        server=civa_config.command_flags({"server": config.get("structures", {}).get("server")}),
     log:
         "logs/structures/{structure}.log",
+    localrule: True
     conda:
         "../envs/civa.yaml"
-    localrule: True
+    params:
+        sha256=lambda wc: civa_config.command_flags(
+            {
+                "sha256": config.get("structures", {})
+                .get("sha256", {})
+                .get(wc.structure)
+            }
+        ),
+        server=civa_config.command_flags(
+            {"server": config.get("structures", {}).get("server")}
+        ),
     shell:
         "python -m civa fetch-structure --name {wildcards.structure:q} --out {output:q} "
         "{params.sha256} {params.server} --log {log:q}"
@@ -29,6 +35,11 @@ rule build_template:
         code=code("build_template"),
     output:
         "results/{dataset}/templates/{structure}.mrc",
+    log:
+        "logs/{dataset}/templates/{structure}.log",
+    localrule: True
+    conda:
+        "../envs/civa.yaml"
     params:
         structure=lambda wc, input: civa_config.command_flags(
             {"structure": input.structure or None}
@@ -36,12 +47,9 @@ rule build_template:
         assembly=civa_config.command_flags(
             {"assembly": config.get("structures", {}).get("assembly")}
         ),
-        flags=simulation_flags(["voxel_size_angstrom", "box_voxels", "resolution_angstrom"]),
-    log:
-        "logs/{dataset}/templates/{structure}.log",
-    conda:
-        "../envs/civa.yaml"
-    localrule: True
+        flags=simulation_flags(
+            ["voxel_size_angstrom", "box_voxels", "resolution_angstrom"]
+        ),
     shell:
         "python -m civa build-template {params.structure} --name {wildcards.structure:q} "
         "--out {output:q} {params.assembly} {params.flags} --log {log:q}"
@@ -55,14 +63,14 @@ rule simulate:
         volumes=temp("results/{dataset}/shards/{shard}of{shards}/volumes.mrcs"),
         masks=temp("results/{dataset}/shards/{shard}of{shards}/masks.mrcs"),
         particles=temp("results/{dataset}/shards/{shard}of{shards}/particles.csv"),
-    params:
-        flags=simulation_flags(without=["resolution_angstrom", "shards"]),
     log:
         "logs/{dataset}/simulate/{shard}of{shards}.log",
     benchmark:
         "benchmarks/{dataset}/simulate/{shard}of{shards}.tsv"
     conda:
         "../envs/civa.yaml"
+    params:
+        flags=simulation_flags(without=["resolution_angstrom", "shards"]),
     shell:
         "python -m civa simulate --templates {input.templates:q} --volumes {output.volumes:q} "
         "--masks {output.masks:q} --particles {output.particles:q} --shard {wildcards.shard} "
@@ -102,8 +110,6 @@ rule import_volumes:
         volumes=VOLUMES,
         masks=MASKS,
         particles=PARTICLES,
-    params:
-        flags=lambda wc: civa_config.command_flags(config["datasets"][wc.dataset]["import"]),
     log:
         "logs/{dataset}/import.log",
     benchmark:
@@ -112,6 +118,10 @@ rule import_volumes:
         dataset=one_of(IMPORTED),
     conda:
         "../envs/civa.yaml"
+    params:
+        flags=lambda wc: civa_config.command_flags(
+            config["datasets"][wc.dataset]["import"]
+        ),
     shell:
         "python -m civa import {params.flags} --volumes {output.volumes:q} "
         "--masks {output.masks:q} --particles {output.particles:q} --log {log:q}"
@@ -123,13 +133,13 @@ rule split:
         code=code("split"),
     output:
         SPLIT,
-    params:
-        flags=flags("split"),
     log:
         "logs/{dataset}/split.log",
+    localrule: True
     conda:
         "../envs/civa.yaml"
-    localrule: True
+    params:
+        flags=flags("split"),
     shell:
         "python -m civa split --particles {input.particles:q} --out {output:q} {params.flags} "
         "--log {log:q}"

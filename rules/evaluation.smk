@@ -38,9 +38,9 @@ rule score_trivial:
         "results/{dataset}/trivial/{rule}.csv",
     log:
         "logs/{dataset}/trivial/score_{rule}.log",
+    localrule: True
     conda:
         "../envs/civa.yaml"
-    localrule: True
     shell:
         "python -m civa score --prediction {input.prediction:q} --masks {input.masks:q} "
         + TABLES
@@ -49,13 +49,13 @@ rule score_trivial:
 
 use rule score_trivial as score with:
     input:
-        prediction=RUN + "/masks/{method}.mrcs",
+        prediction="results/{dataset}/seed{seed}/{variant}/masks/{method}.mrcs",
         masks=MASKS,
         particles=PARTICLES,
         split=SPLIT,
         code=code("score"),
     output:
-        RUN + "/scores/{method}.csv",
+        "results/{dataset}/seed{seed}/{variant}/scores/{method}.csv",
     log:
         "logs/{dataset}/seed{seed}/{variant}/score_{method}.log",
 
@@ -69,13 +69,15 @@ rule tabulate:
         summary="results/tables/summary.csv",
         markdown="results/tables/summary.md",
         latex="results/tables/summary.tex",
-    params:
-        rows=civa_config.command_flags({"rows": ["|".join(row[:3]) for row in score_rows()]}),
     log:
         "logs/tabulate.log",
+    localrule: True
     conda:
         "../envs/civa.yaml"
-    localrule: True
+    params:
+        rows=civa_config.command_flags(
+            {"rows": ["|".join(row[:3]) for row in score_rows()]}
+        ),
     shell:
         "python -m civa tabulate --scores {input.scores:q} {params.rows} --runs {output.runs:q} "
         "--summary {output.summary:q} --markdown {output.markdown:q} --latex {output.latex:q} "
@@ -95,7 +97,7 @@ rule draw:
         split=SPLIT,
         code=code("draw"),
     output:
-        RUN + "/overview.png",
+        "results/{dataset}/seed{seed}/{variant}/overview.png",
     log:
         "logs/{dataset}/seed{seed}/{variant}/draw.log",
     conda:
@@ -112,17 +114,17 @@ rule report:
     input:
         summary="results/tables/summary.csv",
         figures=overviews(),
-        benchmarks_after="results/tables/runs.csv",
+        runs="results/tables/runs.csv",
         code=code("report"),
     output:
         "results/report.html",
-    params:
-        config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     log:
         "logs/report.log",
+    localrule: True
     conda:
         "../envs/civa.yaml"
-    localrule: True
+    params:
+        config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     shell:
         "python -m civa report --summary {input.summary:q} --figures {input.figures:q} "
         "--benchmarks benchmarks --out {output:q} {params.config} --log {log:q}"

@@ -14,20 +14,20 @@ rule segment:
         predictions=made("seeds", "predictions.csv"),
         code=code("segment"),
     output:
-        segmentation=RUN + "/segmentation.mrcs",
-        masks=RUN + "/masks/iva.mrcs",
-        choice=RUN + "/masks/iva.json",
-    params:
-        flags=flags("segment"),
+        segmentation="results/{dataset}/seed{seed}/{variant}/segmentation.mrcs",
+        masks="results/{dataset}/seed{seed}/{variant}/masks/iva.mrcs",
+        choice="results/{dataset}/seed{seed}/{variant}/masks/iva.json",
     log:
         "logs/{dataset}/seed{seed}/{variant}/segment.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/segment.tsv"
+    conda:
+        "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
         gpu=1,
-    conda:
-        "../envs/civa.yaml"
+    params:
+        flags=flags("segment"),
     shell:
         "python -m civa segment --volumes {input.volumes:q} --weights {input.weights:q} "
         "--cam-masks {input.cam_masks:q} "
@@ -48,17 +48,17 @@ rule crf:
         predictions=made("seeds", "predictions.csv"),
         code=code("crf"),
     output:
-        masks=RUN + "/masks/crf.mrcs",
-        choice=RUN + "/masks/crf.json",
-    params:
-        flags=flags("crf"),
+        masks="results/{dataset}/seed{seed}/{variant}/masks/crf.mrcs",
+        choice="results/{dataset}/seed{seed}/{variant}/masks/crf.json",
     log:
         "logs/{dataset}/seed{seed}/{variant}/crf.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/crf.tsv"
-    threads: TORCH_THREADS
     conda:
         "../envs/civa.yaml"
+    threads: TORCH_THREADS
+    params:
+        flags=flags("crf"),
     shell:
         "python -m civa crf --volumes {input.volumes:q} --segmentation {input.segmentation:q} "
         "--proposals {input.proposals:q} --segment-choice {input.segment_choice:q} "

@@ -10,20 +10,20 @@ rule train_classifier:
         split=SPLIT,
         code=code("train_classifier"),
     output:
-        weights=RUN + "/classifier.safetensors",
-        metrics=RUN + "/classifier.json",
-        curve=RUN + "/classifier_curve.csv",
-    params:
-        flags=flags("classifier"),
+        weights="results/{dataset}/seed{seed}/{variant}/classifier.safetensors",
+        metrics="results/{dataset}/seed{seed}/{variant}/classifier.json",
+        curve="results/{dataset}/seed{seed}/{variant}/classifier_curve.csv",
     log:
         "logs/{dataset}/seed{seed}/{variant}/train_classifier.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/train_classifier.tsv"
+    conda:
+        "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
         gpu=1,
-    conda:
-        "../envs/civa.yaml"
+    params:
+        flags=flags("classifier"),
     shell:
         "python -m civa train-classifier --volumes {input.volumes:q} "
         + TABLES
@@ -39,20 +39,20 @@ rule localize:
         weights=made("classifier", "classifier.safetensors"),
         code=code("localize"),
     output:
-        gradcam=RUN + "/gradcam.mrcs",
-        respondcam=RUN + "/respondcam.mrcs",
-        predictions=RUN + "/predictions.csv",
-    params:
-        flags=flags("localize"),
+        gradcam="results/{dataset}/seed{seed}/{variant}/gradcam.mrcs",
+        respondcam="results/{dataset}/seed{seed}/{variant}/respondcam.mrcs",
+        predictions="results/{dataset}/seed{seed}/{variant}/predictions.csv",
     log:
         "logs/{dataset}/seed{seed}/{variant}/localize.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/localize.tsv"
+    conda:
+        "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
         gpu=1,
-    conda:
-        "../envs/civa.yaml"
+    params:
+        flags=flags("localize"),
     shell:
         "python -m civa localize --volumes {input.volumes:q} "
         + TABLES
@@ -70,10 +70,8 @@ rule binarize:
         predictions=made("seeds", "predictions.csv"),
         code=code("binarize"),
     output:
-        masks=RUN + "/masks/{method}.mrcs",
-        choice=RUN + "/masks/{method}.json",
-    params:
-        flags=flags("binarize"),
+        masks="results/{dataset}/seed{seed}/{variant}/masks/{method}.mrcs",
+        choice="results/{dataset}/seed{seed}/{variant}/masks/{method}.json",
     log:
         "logs/{dataset}/seed{seed}/{variant}/binarize_{method}.log",
     benchmark:
@@ -82,6 +80,8 @@ rule binarize:
         method=one_of(BINARIZED),
     conda:
         "../envs/civa.yaml"
+    params:
+        flags=flags("binarize"),
     shell:
         "python -m civa binarize --maps {input.maps:q} "
         + TRUTH

@@ -28,7 +28,8 @@ def run(
     """Cut localization maps at a share of their voxels; masks carry the class's label."""
     stack = read_stack(maps)
     validation = Validation(masks, particles, split, predictions)
-    fraction, tried = default_fraction, {}
+    fraction = default_fraction
+    tried: dict[str, float] = {}
     if validation.is_possible:
         held_out = stack[validation.indices]
         fraction, tried = choose(

@@ -1,16 +1,20 @@
 """Segmentation -> refined segmentation by the 3-D CRF (Sec. 4.6)."""
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from civa.baselines import lowpass
 from civa.crf import SEARCH, CrfParameters, foreground_probability, refine
+from civa.dataset import BACKGROUND
 from civa.files import read_json, write_json
 from civa.selection import Validation, choose
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
@@ -56,12 +60,12 @@ def run(
         confidence,
         iterations,
     )
-    labels = read_stack(proposals)
-    probability = foreground_probability(
-        read_stack(segmentation), labels > 0, read_json(segment_choice)["threshold"]
-    )
+    chosen = read_stack(proposals) > BACKGROUND
+    threshold = read_json(segment_choice)["threshold"]
+    probability = foreground_probability(read_stack(segmentation), chosen, threshold)
     guides = standardize(lowpass(standardize(read_stack(volumes)), guide_sigma))
     validation = Validation(masks, particles, split, predictions)
+    tried: dict[str, dict[str, float]] = {}
     with ProcessPoolExecutor(max_workers=threads) as pool:
 
         def refined(rows: NDArray, candidate: CrfParameters) -> NDArray[np.bool_]:
@@ -69,24 +73,35 @@ def run(
             results = pool.map(work, probability[rows], guides[rows], chunksize=8)
             return np.stack(list(results)) > 0.5
 
-        tried: dict[str, dict[str, float]] = {}
         if search and validation.is_possible:
-            sample = validation.subset(search_volumes)
-            rows = validation.indices[sample]
-            for key in SEARCH:
-                parameters, qualities = choose(
-                    [parameters, *parameters.neighbours(key)],
-                    lambda candidate: validation.miou(refined(rows, candidate), sample),
-                )
-                tried[key] = {name.split(key + "=")[1].split(",")[0].rstrip(")"): value for name, value in qualities.items()}
-                logger.info("%s %s", key, tried[key])
-        found = refined(np.arange(len(labels)), parameters)
-    guide_labels = _labels(predictions)
+            parameters, tried = _search(parameters, validation, search_volumes, refined)
+        found = refined(np.arange(len(chosen)), parameters)
     empty = int((~found.any(axis=(-3, -2, -1))).sum())
     if empty:
         logger.warning("the CRF left %d of %d segmentations empty", empty, len(found))
+    guide = pd.read_csv(predictions)["guide"].to_numpy(dtype=np.int8)
     voxel_size = stack_voxel_size(volumes)
-    write_stack(out, found * guide_labels, voxel_size_angstrom=voxel_size)
-    write_json(
-        choice, {"parameters": asdict(parameters), "validation_miou": tried, "empty": empty}
-    )
+    write_stack(out, found * guide[:, None, None, None], voxel_size_angstrom=voxel_size)
+    write_json(choice, {"parameters": asdict(parameters), "validation_miou": tried, "empty": empty})
+
+
+def _search(
+    parameters: CrfParameters,
+    validation: Validation,
+    size: int,
+    refined: Callable[[NDArray, CrfParameters], NDArray[np.bool_]],
+) -> tuple[CrfParameters, dict[str, dict[str, float]]]:
+    """Choose one parameter after the other on some of the validation volumes."""
+    sample = validation.subset(size)
+    rows = validation.indices[sample]
+    tried = {}
+    for key, values in SEARCH.items():
+        candidates = [getattr(parameters, key), *values]
+
+        def quality(value: Any, key: str = key, start: CrfParameters = parameters) -> float:
+            return validation.miou(refined(rows, replace(start, **{key: value})), sample)
+
+        best, tried[key] = choose(dict.fromkeys(candidates), quality)
+        parameters = replace(parameters, **{key: best})
+        logger.info("%s = %s of %s", key, best, tried[key])
+    return parameters, tried

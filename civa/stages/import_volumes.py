@@ -48,7 +48,8 @@ def run(
 def _boxes(
     table: Path, paths: pd.Series, voxel_size: float | None
 ) -> tuple[NDArray[np.float32], list[float]]:
-    boxes, sizes = [], []
+    boxes: list[NDArray[np.float32]] = []
+    sizes: list[float] = []
     for name in paths:
         box, size = read_volume(_beside(table, name), voxel_size_angstrom=voxel_size)
         if boxes and (box.shape != boxes[0].shape or abs(size - sizes[0]) > 1e-3 * size):

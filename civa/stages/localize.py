@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from civa.checkpoints import load_classifier
@@ -55,7 +54,9 @@ def run(
         predicted[part] = probabilities.argmax(1) + 1
         confidence[part] = probabilities.max(1)
         shown = np.where(data.held_out[part], predicted[part], data.labels[part]) - 1
-        features, gradient = gradients(model, boxes, torch.from_numpy(shown).to(device), layer=layer)
+        features, gradient = gradients(
+            model, boxes, torch.from_numpy(shown).to(device), layer=layer
+        )
         seeds = {
             gradcam: localization_map(features, channel_weights(gradient)),
             respondcam: localization_map(

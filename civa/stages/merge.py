@@ -37,7 +37,8 @@ def run(
         merged = _merge(*(stack[validation.indices] for stack in stacks), weight=weight)
         return max(validation.miou(top_fraction(merged, fraction)) for fraction in fractions)
 
-    weight, tried = default_weight, {}
+    weight = default_weight
+    tried: dict[str, float] = {}
     if validation.is_possible:
         weight, tried = choose(weights, quality)
     logger.info("w1 = %g of %s", weight, tried or "the default: no validation masks")

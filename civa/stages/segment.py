@@ -12,7 +12,7 @@ from civa.checkpoints import load_affinity_network
 from civa.files import write_json
 from civa.inference import segment
 from civa.selection import Validation, choose
-from civa.training import autocast, prepare
+from civa.training import autocast, place, prepare
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def run(
     The threshold is the best on validation, unless one is given.
     """
     device = prepare(0, threads)
-    model = load_affinity_network(weights).to(device, memory_format=torch.channels_last_3d)
+    model = place(load_affinity_network(weights), device)
     stack = read_stack(volumes)
     predicted = np.empty(stack.shape, dtype=np.float16)
     with torch.no_grad(), autocast(device):

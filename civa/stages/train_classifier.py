@@ -13,7 +13,15 @@ from civa.checkpoints import save_weights
 from civa.classifier import build_classifier, classification_loss, predict
 from civa.dataset import ParticleSet
 from civa.files import write_csv, write_json
-from civa.training import CLASSIFIER_SCHEDULES, autocast, fit, pick_schedule, prepare, random_flips
+from civa.training import (
+    CLASSIFIER_SCHEDULES,
+    autocast,
+    fit,
+    pick_schedule,
+    place,
+    prepare,
+    random_flips,
+)
 from civa.volume import read_stack, standardize
 
 logger = logging.getLogger(__name__)
@@ -43,12 +51,8 @@ def run(
         for part in ("train", "validation", "test")
     }
     targets = {part: torch.from_numpy(data.labels[data.parts[part]] - 1) for part in boxes}
-    description = {
-        "architecture": architecture,
-        "classes": len(data.names),
-        "box_voxels": stack.shape[-1],
-    }
-    model = build_classifier(**description).to(device, memory_format=torch.channels_last_3d)
+    shape = {"classes": len(data.names), "box_voxels": stack.shape[-1]}
+    model = place(build_classifier(architecture, **shape), device)
     best = {"accuracy": -1.0, "epoch": 0}
     best_state = model.state_dict()
 
@@ -88,7 +92,7 @@ def run(
             "mean little; add volumes or epochs, or use architecture 'gap'",
             *(best["accuracy"], chance),
         )
-    save_weights(weights, model, description)
+    save_weights(weights, model, {"architecture": architecture, **shape})
     write_csv(curve, pd.DataFrame(history))
     write_json(
         metrics,

@@ -13,7 +13,7 @@ from civa.affinity import Offset, affinity_loss, path_groups
 from civa.checkpoints import save_weights
 from civa.files import write_csv
 from civa.iva import AffinityNetwork
-from civa.training import IVA_SCHEDULES, autocast, fit, pick_schedule, prepare, random_flips
+from civa.training import IVA_SCHEDULES, autocast, fit, pick_schedule, place, prepare, random_flips
 from civa.volume import read_stack, standardize
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,7 @@ def run(
     boxes = torch.from_numpy(standardize(read_stack(volumes)[sampled["indices"]])).unsqueeze(1)
     offsets: list[Offset] = [(int(z), int(y), int(x)) for z, y, x in sampled["offsets"]]
     groups = path_groups(offsets, shape)
-    description = {"width": width, "flat_kernels": flat_kernels}
-    model = AffinityNetwork(**description).to(device, memory_format=torch.channels_last_3d)
+    model = place(AffinityNetwork(width, flat_kernels=flat_kernels), device)
 
     def unpack(side: str, batch: Tensor) -> Tensor:
         bits = np.unpackbits(sampled[side][batch.numpy()], axis=-1, count=int(np.prod(shape)))
@@ -62,7 +61,7 @@ def run(
         schedule=pick_schedule(IVA_SCHEDULES, schedule, epochs),
         seed=seed,
     )
-    save_weights(weights, model, description)
+    save_weights(weights, model, {"width": width, "flat_kernels": flat_kernels})
     write_csv(curve, pd.DataFrame(history))
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from civa.baselines import Settings, candidates, rule_map
@@ -31,7 +30,8 @@ def run(
     stack = standardize(read_stack(volumes))
     validation = Validation(masks, particles, split)
     shares = (0.5,) if rule == "ball" else fractions  # a ball is cut by its own edge
-    settings, share, tried = candidates(rule)[0], shares[len(shares) // 2], {}
+    settings, share = candidates(rule)[0], shares[len(shares) // 2]
+    tried: dict[str, float] = {}
     if validation.is_possible:
         held_out = stack[validation.indices]
         settings, share, tried = _choose(rule, held_out, shares, validation)

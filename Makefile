@@ -1,0 +1,41 @@
+# make demo: the main job on phantoms.  make test: all tests.  make check: style and types.
+# Each sets up its own virtual environment in .venv first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
+
+.PHONY: demo test check format clean
+
+demo: .venv/ready
+	$(SNAKEMAKE) --profile profiles/local
+	@cat results/tables/summary.md
+	@echo "masks    results/<data set>/seed<seed>/civa-net/masks/*.mrcs"
+	@echo "figures  results/<data set>/seed<seed>/civa-net/overview.png"
+	@echo "tables   results/tables/"
+	@echo "report   results/report.html"
+
+test: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check workflow rules
+	$(SNAKEMAKE) --lint --configfile config.yaml
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt workflow rules
+
+# The CPU build of torch is enough for the demo and the tests; constraints.txt pins everything.
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'CIVA needs Python 3.11')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf results logs benchmarks resources .snakemake .venv

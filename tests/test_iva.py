@@ -1,0 +1,62 @@
+"""The affinity network: size, shapes, and O as a logit."""
+
+import pytest
+import torch
+
+from civa.iva import AffinityNetwork
+
+
+def volumes(edge: int = 16) -> torch.Tensor:
+    return torch.randn(2, 1, edge, edge, edge, generator=torch.Generator().manual_seed(0))
+
+
+def test_size_at_the_published_width() -> None:
+    count = sum(parameter.numel() for parameter in AffinityNetwork(32).parameters())
+    assert count == pytest.approx(1.2e6, rel=0.03)
+
+
+@pytest.mark.parametrize("edge", [8, 12, 16])
+def test_every_voxel_gets_one_logit(edge: int) -> None:
+    network = AffinityNetwork(4, head_channels=4)
+    with torch.no_grad():
+        assert network(volumes(edge)).shape == (2, edge, edge, edge)
+
+
+def test_output_is_a_logit_not_a_probability() -> None:
+    network = AffinityNetwork(4, head_channels=4).eval()
+    with torch.no_grad():
+        network.last.bias.fill_(-5)
+        low = network(volumes())
+        network.last.bias.fill_(7)
+        torch.testing.assert_close(network(volumes()), low + 12)
+    assert low.min() < 0
+
+
+def test_all_four_stages_reach_the_output() -> None:
+    # Every head feeds its own channels of the last convolution; silencing one changes O.
+    network = AffinityNetwork(4, head_channels=4).eval()
+    with torch.no_grad():
+        whole = network(volumes())
+        for stage in range(4):
+            weight = network.last.weight.clone()
+            network.last.weight[:, 4 * stage : 4 * (stage + 1)] = 0
+            assert not torch.allclose(network(volumes()), whole)
+            network.last.weight.copy_(weight)
+        torch.testing.assert_close(network(volumes()), whole)
+
+
+def test_training_reaches_every_weight() -> None:
+    network = AffinityNetwork(4, head_channels=4)
+    network(volumes()).square().sum().backward()
+    silent = [
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.grad is None or not parameter.grad.isfinite().all()
+    ]
+    assert silent == []
+
+
+def test_volumes_of_a_batch_do_not_mix_in_evaluation() -> None:
+    network = AffinityNetwork(4, head_channels=4).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(network(volumes())[1:], network(volumes()[1:]))

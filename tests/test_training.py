@@ -1,0 +1,241 @@
+"""Schedules, batches, and Eq. (10): each term of the loss is minimised by itself."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from civa.affinity import affinity_loss, pair_offsets, path_groups
+from civa.classifier import build_classifier, classification_loss
+from civa.iva import AffinityNetwork
+from civa.training import (
+    CLASSIFIER_SCHEDULES,
+    IVA_SCHEDULES,
+    Schedule,
+    autocast,
+    batches,
+    fit,
+    pick_schedule,
+    prepare,
+    random_flips,
+)
+
+PLAIN = Schedule("adam", 0.05, "constant", batch_size=4, epochs=5)
+
+
+class Scalar(nn.Module):
+    """One parameter, to watch an optimiser's steps."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value, dtype=torch.float64))
+
+
+def regression(seed: int = 0) -> tuple[nn.Module, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    model = nn.Linear(3, 1)
+    inputs = torch.randn(16, 3, generator=generator)
+    return model, inputs, inputs.sum(dim=1, keepdim=True)
+
+
+def train(schedule: Schedule = PLAIN, *, seed: int = 1) -> tuple[nn.Module, list]:
+    model, inputs, targets = regression()
+
+    def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+        noise = 0.01 * torch.randn(len(batch), 3, generator=generator)
+        return (model(inputs[batch] + noise) - targets[batch]).square().mean()
+
+    return model, fit(model, batch_loss, n=16, schedule=schedule, seed=seed)
+
+
+@pytest.fixture
+def settings_restored() -> Iterator[None]:
+    threads, random_state = torch.get_num_threads(), torch.get_rng_state()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_rng_state(random_state)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def test_published_schedules() -> None:
+    # Sec. 5.4: Adam, 0.001, batch 32, about 20 epochs; SGD, 0.0001, batch 1, polynomial, 3.
+    assert CLASSIFIER_SCHEDULES["paper"] == Schedule("adam", 1e-3, "constant", 32, 20)
+    assert IVA_SCHEDULES["paper"] == Schedule("sgd", 1e-4, "poly", 1, 3)
+
+
+def test_epochs_of_a_schedule_can_be_replaced() -> None:
+    paper = IVA_SCHEDULES["paper"]
+    assert pick_schedule(IVA_SCHEDULES, "paper", None) == paper
+    assert pick_schedule(IVA_SCHEDULES, "paper", 7) == replace(paper, epochs=7)
+
+
+def test_schedule_must_be_known() -> None:
+    with pytest.raises(ValueError, match=r"schedule must be one of \('paper', .*got 'cosine'"):
+        pick_schedule(IVA_SCHEDULES, "cosine", None)
+
+
+def test_epochs_must_be_positive() -> None:
+    with pytest.raises(ValueError, match=r"epochs must be at least 1 \(got 0\)"):
+        pick_schedule(IVA_SCHEDULES, "paper", 0)
+
+
+def test_minimising_the_sum_is_minimising_each_term() -> None:
+    # Eq. (10): L = L_B + L_O.  Neither network's gradient of L depends on the other's term.
+    generator = torch.Generator().manual_seed(0)
+    volumes = torch.randn(2, 1, 8, 8, 8, generator=generator)
+    classifier = build_classifier("gap", classes=2, box_voxels=8).eval()
+    network = AffinityNetwork(4, head_channels=4).eval()
+    offsets = pair_offsets(2)
+    unlike = torch.rand(2, len(offsets), 8, 8, 8, generator=generator) < 0.5
+    terms = [
+        classification_loss(classifier(volumes), torch.tensor([0, 1])),
+        affinity_loss(network(volumes), unlike, ~unlike, path_groups(offsets, (8, 8, 8))),
+    ]
+    total = terms[0] + terms[1]
+    for model, term in zip((classifier, network), terms, strict=True):
+        weights = list(model.parameters())
+        together = torch.autograd.grad(total, weights, retain_graph=True)
+        alone = torch.autograd.grad(term, weights, retain_graph=True)
+        assert any(gradient.any() for gradient in alone)
+        torch.testing.assert_close(together, alone)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("decay", ["constant", "poly", "one_cycle"])
+def test_fit_lowers_the_loss(optimizer: str, decay: str) -> None:
+    _, history = train(replace(PLAIN, optimizer=optimizer, decay=decay))
+    assert [record["epoch"] for record in history] == [1, 2, 3, 4, 5]
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+
+
+def test_same_seed_gives_the_same_bits() -> None:
+    (one, first), (two, second) = train(seed=1), train(seed=1)
+    assert torch.equal(one.weight, two.weight)
+    assert [r["loss"] for r in first] == [r["loss"] for r in second]
+
+
+def test_another_seed_gives_other_weights() -> None:
+    assert not torch.equal(train(seed=1)[0].weight, train(seed=2)[0].weight)
+
+
+def test_fit_does_not_draw_from_the_global_generator() -> None:
+    state = torch.get_rng_state()
+    model = Scalar()
+    fit(model, lambda batch, _: model.value.square(), n=4, schedule=PLAIN, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_ends_the_training(broken: float) -> None:
+    model = Scalar()
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) in epoch 1: lower the learning"):
+        fit(model, lambda batch, _: model.value * broken + broken, n=4, schedule=PLAIN, seed=1)
+    assert model.value.item() == 0
+
+
+def test_history_keeps_what_is_measured_after_each_epoch() -> None:
+    model = Scalar()
+    history = fit(
+        model,
+        lambda batch, _: model.value.square(),
+        n=4,
+        schedule=PLAIN,
+        seed=1,
+        after_epoch=lambda epoch: {"accuracy": epoch / 10},
+    )
+    assert [record["accuracy"] for record in history] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert set(history[0]) == {"epoch", "loss", "accuracy", "seconds"}
+
+
+def test_measuring_may_leave_the_network_in_evaluation() -> None:
+    model, modes = Scalar(), []
+
+    def batch_loss(batch: Tensor, _: torch.Generator) -> Tensor:
+        modes.append(model.training)
+        return model.value.square()
+
+    def measure(epoch: int) -> dict[str, float]:
+        model.eval()
+        return {}
+
+    fit(model, batch_loss, n=4, schedule=PLAIN, seed=1, after_epoch=measure)
+    assert modes == [True] * 5
+
+
+def rates(schedule: Schedule, n: int) -> list[float]:
+    """Recover the rate of every step: with a gradient of 1, Adam moves by exactly the rate."""
+    model, values = Scalar(), []
+
+    def batch_loss(batch: Tensor, _: torch.Generator) -> Tensor:
+        values.append(model.value.item())
+        return model.value
+
+    fit(model, batch_loss, n=n, schedule=schedule, seed=1)
+    values.append(model.value.item())
+    return [before - after for before, after in zip(values, values[1:], strict=False)]
+
+
+def test_polynomial_decay_per_step() -> None:
+    # 8 volumes in batches of 4, 2 epochs: 4 steps at rate (1 - step / 4) ** 0.9.
+    schedule = Schedule("adam", 0.1, "poly", batch_size=4, epochs=2)
+    expected = [0.1 * (1 - step / 4) ** 0.9 for step in range(4)]
+    assert rates(schedule, 8) == pytest.approx(expected, rel=1e-6)
+
+
+def test_constant_rate() -> None:
+    schedule = Schedule("adam", 0.1, "constant", batch_size=4, epochs=2)
+    assert rates(schedule, 8) == pytest.approx([0.1] * 4, rel=1e-6)
+
+
+def test_decay_counts_the_steps_that_are_taken() -> None:
+    # 9 volumes in batches of 4: the last batch, of one, is left out, so 2 steps per epoch.
+    schedule = Schedule("adam", 0.1, "poly", batch_size=4, epochs=2)
+    expected = [0.1 * (1 - step / 4) ** 0.9 for step in range(4)]
+    assert rates(schedule, 9) == pytest.approx(expected, rel=1e-6)
+
+
+def test_batches_are_shuffled_and_hold_everything_once() -> None:
+    found = [batch.tolist() for batch in batches(10, 4, torch.Generator().manual_seed(0))]
+    assert [len(batch) for batch in found] == [4, 4, 2]
+    joined = sum(found, [])
+    assert sorted(joined) == list(range(10))
+    assert joined != list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "lengths"), [(9, 4, [4, 4]), (3, 1, [1, 1, 1]), (1, 4, [1])]
+)
+def test_a_last_batch_of_one_is_left_out_where_statistics_need_more(
+    n: int, size: int, lengths: list[int]
+) -> None:
+    found = list(batches(n, size, torch.Generator().manual_seed(0)))
+    assert [len(batch) for batch in found] == lengths
+
+
+def test_flips_take_all_eight_mirrors_about_equally_often() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [random_flips(generator) for _ in range(800)]
+    assert len(set(drawn)) == 8
+    assert {axis for axes in drawn for axis in axes} == {-3, -2, -1}
+    assert all(60 < drawn.count(axes) < 140 for axes in set(drawn))
+
+
+@pytest.mark.usefixtures("settings_restored")
+def test_prepare_seeds_torch_and_sets_the_threads() -> None:
+    device = prepare(3, 1)
+    first = torch.rand(2)
+    assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
+    assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    prepare(3, 1)
+    assert torch.equal(torch.rand(2), first)
+
+
+def test_a_cpu_computes_in_single_precision() -> None:
+    with autocast(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == torch.float32

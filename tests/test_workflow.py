@@ -1,0 +1,179 @@
+"""The workflow itself: a small run, what reruns after which change, and repeatability."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from civa.volume import read_stack
+
+pytestmark = pytest.mark.workflow
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("civa", "rules", "workflow", "envs", "profiles", "tests/small.yaml")
+AFTER_CRF = {"crf", "score", "draw", "tabulate", "report", "all"}
+
+
+def copy_repository(target: Path) -> Path:
+    for name in PARTS:
+        source, copy = ROOT / name, target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy)
+    return target
+
+
+def snakemake(folder: Path, *arguments: str, config: str = "tests/small.yaml") -> str:
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local"]
+    done = subprocess.run(
+        [*command, "--configfile", config, "--cores", "2", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output[-5000:]
+    return output
+
+
+def planned(folder: Path, *arguments: str, config: str = "tests/small.yaml") -> dict[str, int]:
+    """Rules that a dry run would execute, and how often."""
+    output = snakemake(folder, "--dry-run", *arguments, config=config)
+    stats = re.search(r"^job\s+count\n[- ]+\n(.*?)^total", output, re.M | re.S)
+    lines = stats.group(1).splitlines() if stats else []
+    return {line.split()[0]: int(line.split()[1]) for line in lines if line.strip()}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the small configuration has run."""
+    folder = copy_repository(tmp_path_factory.mktemp("run"))
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture
+def restored(run: Path) -> Callable[[str], Path]:
+    """Hand out files of the run to be edited; they are put back afterwards."""
+    saved: dict[Path, bytes] = {}
+
+    def hand_out(name: str) -> Path:
+        saved[run / name] = (run / name).read_bytes()
+        return run / name
+
+    yield hand_out
+    for path, content in saved.items():
+        path.write_bytes(content)
+
+
+def test_every_row_has_a_score(run: Path) -> None:
+    summary = pd.read_csv(run / "results" / "tables" / "summary.csv")
+    rows = [method for method in summary["method"] if not method.startswith("trivial")]
+    assert rows[:3] == ["Grad-CAM", "Respond-CAM", "+ CO"]
+    assert {"+ IVA (CIVA-Net) [cut-half]", "+ CRF (CIVA-Net, 3D-CRF) [cut-half]"} < set(rows)
+    assert summary["method"].str.startswith("trivial").sum() == 4
+    assert summary["miou"].between(0, 100).all()
+    assert (summary["n"] == 2).all()  # 8 per class, 15 % of them for the test: one each
+
+
+def test_a_second_run_has_nothing_to_do(run: Path) -> None:
+    assert "Nothing to be done" in snakemake(run)
+
+
+def test_touching_reruns_nothing(run: Path) -> None:
+    for path in [*run.glob("civa/**/*.py"), *run.glob("results/**/*.mrcs"), run / PARTS[-1]]:
+        path.touch()
+    assert planned(run) == {}
+
+
+def test_editing_the_crf_reruns_the_crf_and_what_follows(
+    run: Path, restored: Callable[[str], Path]
+) -> None:
+    source = restored("civa/crf.py")
+    source.write_text(source.read_text() + "\n# edited\n")
+    jobs = planned(run)
+    assert set(jobs) == AFTER_CRF
+    assert jobs["crf"] == 2  # the method and its variant
+    assert jobs["score"] == 2
+
+
+def test_editing_a_crf_value_reruns_the_crf_and_what_follows(
+    run: Path, restored: Callable[[str], Path]
+) -> None:
+    path = restored("tests/small.yaml")
+    config = yaml.safe_load(path.read_text())
+    config["crf"]["iterations"] = 3
+    path.write_text(yaml.safe_dump(config))
+    assert set(planned(run)) == AFTER_CRF
+
+
+def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:
+    merged = run / "results" / "small" / "seed1" / "civa-net" / "merged.mrcs"
+    content = merged.read_bytes()
+    merged.unlink()
+    jobs = planned(run)
+    merged.write_bytes(content)
+    untouched = {"simulate", "collect", "split", "train_classifier", "localize", "cooccur"}
+    assert not untouched & set(jobs)
+    assert {"merge", "binarize", "mine_pairs", "train_iva", "segment", "crf"} < set(jobs)
+    assert jobs["binarize"] == 1  # of the merged maps only
+
+
+def test_the_same_seed_gives_the_same_masks_and_scores(
+    run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    again = copy_repository(tmp_path_factory.mktemp("again"))
+    snakemake(again)
+    for path in sorted(run.glob("results/small/**/*.mrcs")):
+        other = again / path.relative_to(run)
+        assert np.array_equal(read_stack(path), read_stack(other)), path.name
+    for name in ("runs.csv", "summary.csv", "summary.md", "summary.tex"):
+        tables = [folder / "results" / "tables" / name for folder in (run, again)]
+        assert tables[0].read_text() == tables[1].read_text()
+
+
+def test_scoring_refuses_masks_whose_source_changed(run: Path) -> None:
+    path = run / "results" / "small" / "seed1" / "civa-net" / "segmentation.mrcs"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    folder = run / "results" / "small"
+    command = [sys.executable, "-m", "civa", "score", "--out", "x.csv"]
+    command += ["--prediction", str(folder.relative_to(run) / "seed1/civa-net/masks/crf.mrcs")]
+    for name in ("masks.mrcs", "particles.csv", "split.csv"):
+        command += ["--" + name.split(".")[0], f"results/small/{name}"]
+    done = subprocess.run(command, cwd=run, capture_output=True, text=True)
+    path.write_bytes(content)
+    assert done.returncode == 1
+    assert "segmentation.mrcs is not the file that stage" in done.stderr
+    assert not (run / "x.csv").exists()
+
+
+def test_datasets_and_seeds_are_wildcards(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["seeds"] = [1, 2, 3]
+    config["datasets"] = {f"snr{i}": {"simulation": {"snr": i}} for i in (1, 2)}
+    (folder / "two.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(folder, config="two.yaml")
+    assert jobs["simulate"] == 4  # two shards each
+    assert jobs["train_classifier"] == jobs["train_iva"] == 6
+    assert jobs["segment"] == jobs["crf"] == 12  # with the variant, which shares the rest
+
+
+def test_a_mistake_in_the_configuration_stops_before_any_job(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["crf"]["smoothness"] = 3
+    (folder / "bad.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(AssertionError, match="bad.yaml, crf: .*'smoothness' was unexpected"):
+        planned(folder, config="bad.yaml")
