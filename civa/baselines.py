@@ -1,5 +1,6 @@
 """Trivial rules that learn nothing: the rows that keep every table honest."""
 
+from collections.abc import Iterable
 from itertools import product
 
 import numpy as np
@@ -8,16 +9,13 @@ from scipy import ndimage
 
 Settings = dict[str, float]
 
-SIGMAS = (1.0, 1.5, 2.0)  # voxels; low-pass
-WINDOWS = (3.0, 5.0, 8.0)  # voxels; Gaussian window
-RADII = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)  # voxels; ball
-
-GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
-    "ball": {"radius": RADII},
-    "lowpass": {"sigma": SIGMAS},
-    "centre": {"sigma": SIGMAS, "window": WINDOWS},
-    "blob": {"sigma": SIGMAS, "window": WINDOWS},
+GRIDS: dict[str, dict[str, tuple[float, ...]]] = {  # in voxels
+    "ball": {"radius": (3.0, 4.0, 5.0, 6.0, 7.0, 8.0)},
+    "lowpass": {"sigma": (1.0, 1.5, 2.0)},
+    "centre": {"sigma": (1.0, 1.5, 2.0), "window": (3.0, 5.0, 8.0)},
+    "blob": {"sigma": (1.0, 1.5, 2.0), "window": (3.0, 4.0, 5.0), "scale": (3.0, 4.0, 5.0)},
 }
+MEAN_SHIFT_STEPS = 5
 
 
 def candidates(rule: str) -> list[Settings]:
@@ -42,7 +40,7 @@ def rule_map(rule: str, volumes: NDArray, settings: Settings) -> NDArray[np.floa
     rule
         ``ball``: 1 inside a ball at the centre, 0 outside.  ``lowpass``: the volume after a
         Gaussian.  ``centre``: the same under a Gaussian window at the centre of the volume.
-        ``blob``: the same under a window at the brightest spot of the volume at that scale.
+        ``blob``: the same under a window at the volume's brightest blob.
     volumes
         (n, d, h, w) standardised, protein bright.
     settings
@@ -61,7 +59,9 @@ def rule_map(rule: str, volumes: NDArray, settings: Settings) -> NDArray[np.floa
     if rule == "lowpass":
         return smooth
     window = settings["window"]
-    centres = brightest_blobs(volumes, window) if rule == "blob" else [centre] * len(volumes)
+    centres = np.tile(np.array(centre, dtype=float), (len(volumes), 1))
+    if rule == "blob":
+        centres = brightest_blobs(smooth, scale=settings["scale"], window=window)
     distances = np.stack([_distance(shape, c) for c in centres])
     above = smooth - smooth.min(axis=(-3, -2, -1), keepdims=True)
     return (above * np.exp(-0.5 * (distances / window) ** 2)).astype(np.float32)
@@ -73,12 +73,39 @@ def lowpass(volumes: NDArray, sigma_voxels: float) -> NDArray[np.float32]:
     return ndimage.gaussian_filter(volumes, sigma, output=np.float32)
 
 
-def brightest_blobs(volumes: NDArray, window_voxels: float) -> list[tuple[int, ...]]:
-    """Find the brightest spot of every volume at the scale of a window: z, y, x."""
-    smooth = lowpass(volumes, window_voxels)
-    return [np.unravel_index(volume.argmax(), volume.shape) for volume in smooth]
+def brightest_blobs(smooth: NDArray, *, scale: float, window: float) -> NDArray[np.float64]:
+    """Find the brightest blob of every volume.
+
+    The start is the brightest spot at the blob's scale; a few mean-shift steps then move it to
+    the centre of the density within a Gaussian window.
+
+    Parameters
+    ----------
+    smooth
+        (n, d, h, w) low-passed volumes; only what is above their mean counts.
+    scale, window
+        Standard deviations in voxels.
+
+    Returns
+    -------
+    (n, 3) z, y, x.
+    """
+    shape = smooth.shape[1:]
+    density = np.clip(smooth - smooth.mean(axis=(-3, -2, -1), keepdims=True), 0, None)
+    voxels = np.indices(shape).reshape(3, -1).astype(float)  # (3, p)
+    # Nothing lies outside the box: a mirrored border would draw the spots to the faces.
+    spots = ndimage.gaussian_filter(density, (0, scale, scale, scale), mode="constant")
+    centres = []
+    for volume, spot in zip(density, spots, strict=True):
+        centre = np.array(np.unravel_index(spot.argmax(), shape), dtype=float)
+        for _ in range(MEAN_SHIFT_STEPS):
+            squared = ((voxels - centre[:, None]) ** 2).sum(axis=0)
+            weights = volume.ravel() * np.exp(-0.5 * squared / window**2)
+            centre = voxels @ weights / max(weights.sum(), 1e-12)
+        centres.append(centre)
+    return np.stack(centres)
 
 
-def _distance(shape: tuple[int, ...], centre: tuple[float, ...]) -> NDArray[np.float64]:
+def _distance(shape: tuple[int, ...], centre: Iterable[float]) -> NDArray[np.float64]:
     axes = np.indices(shape, sparse=True)
     return np.sqrt(sum((axis - c) ** 2.0 for axis, c in zip(axes, centre, strict=True)))

@@ -1,6 +1,7 @@
 """Network weights on disk: safetensors, which hold numbers and text and no code."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from civa.classifier import Classifier, build_classifier
 from civa.files import replacing
 from civa.iva import AffinityNetwork
+from civa.training import Network
 
 
 def save_weights(path: Path, model: nn.Module, description: dict[str, Any]) -> None:
@@ -36,15 +38,21 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def load_classifier(path: Path) -> Classifier:
     """Build the classifier that a weights file describes."""
-    description, state = _read(path)
-    model = build_classifier(**description)
-    model.load_state_dict(state)
-    return model.eval()
+    return _load(path, build_classifier)
 
 
 def load_affinity_network(path: Path) -> AffinityNetwork:
     """Build the affinity network that a weights file describes."""
+    return _load(path, AffinityNetwork)
+
+
+def _load(path: Path, build: Callable[..., Network]) -> Network:
     description, state = _read(path)
-    model = AffinityNetwork(**description)
-    model.load_state_dict(state)
+    try:
+        model = build(**description)
+        model.load_state_dict(state)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} holds the weights of another network ({error}): check which file is meant"
+        ) from error
     return model.eval()

@@ -58,19 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb, rest = arguments[0], arguments[1:]
     function = stage_function(verb)
     values = vars(_parser(verb, function).parse_args(rest))
-    log = values.pop("log")
-    handlers = _start_logging(log)
+    logger = logging.getLogger("civa")
+    try:
+        handlers = _start_logging(values.pop("log"))
+    except OSError as error:
+        print(f"civa {verb}: cannot write the log: {error}", file=sys.stderr)
+        return 1
     try:
         _run(verb, function, values)
     except (ValueError, OSError) as error:
-        logging.getLogger("civa").error("civa %s: %s", verb, error)
+        logger.error("civa %s: %s", verb, " ".join(str(error).split()))
         return 1
-    except Exception:
-        logging.getLogger("civa").exception("civa %s: unexpected error", verb)
+    except Exception as error:
+        logger.exception("civa %s failed", verb)
+        logger.error("civa %s: unexpected error, %s: %s", verb, type(error).__name__, error)
         return 1
     finally:
         for handler in handlers:
-            logging.getLogger("civa").removeHandler(handler)
+            logger.removeHandler(handler)
             handler.close()
     return 0
 

@@ -4,6 +4,7 @@ Sections are stages and keys are a stage's settings.  What the file leaves out, 
 own default decides.  A data set or a variant may override any key of any later section.
 """
 
+import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +61,8 @@ def load(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is not a readable YAML file ({error})") from error
+        message = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a readable YAML file ({message})") from error
     check(config, source=str(path))
     return config
 
@@ -93,9 +95,9 @@ def _check_dataset(config: Config, dataset: str) -> None:
     if abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(f"split.fractions {fractions} add up to {sum(fractions):g}, expected 1")
     if is_imported(config, dataset):
-        if "simulation" in config["datasets"][dataset]:
+        if "simulation" in _overrides(config, dataset):
             raise ValueError("has both 'import' and 'simulation': volumes come from one of them")
-        table = Path(config["datasets"][dataset]["import"]["table"])
+        table = Path(_overrides(config, dataset)["import"]["table"])
         if not table.is_file():
             raise ValueError(f"import.table {table} does not exist: put the particle table there")
         return
@@ -109,15 +111,23 @@ def _check_dataset(config: Config, dataset: str) -> None:
             f"simulated_box_voxels ({larger}) is smaller than box_voxels ({box}): volumes are cut "
             "out of the simulated box"
         )
-    if simulation.get("max_shift_voxels", 8) >= box / 2:
+    shift = simulation.get("max_shift_voxels", 8)
+    if shift >= box / 2:
         raise ValueError(
-            f"max_shift_voxels ({simulation['max_shift_voxels']}) would move targets out of a box "
+            f"max_shift_voxels ({shift}) would move targets out of a box "
             f"of {box} voxels: expected less than {box / 2:g}"
         )
     if simulation.get("neighbours", "distractors") == "distractors" and (
         simulation.get("neighbour_count", 4) and not simulation.get("distractors")
     ):
         raise ValueError("neighbours: distractors needs a list 'distractors', or neighbours: none")
+    if not math.isfinite(simulation["snr"]):
+        raise ValueError(f"simulation.snr is {simulation['snr']}: expected a finite number")
+    volumes = len(simulation["classes"]) * simulation["per_class"]
+    if simulation.get("shards", 1) > volumes:
+        raise ValueError(
+            f"simulation.shards ({simulation['shards']}) exceeds the {volumes} volumes"
+        )
     low, high = simulation.get("defocus_um", (4.0, 7.0))
     if low > high:
         raise ValueError(f"defocus_um [{low}, {high}]: expected the smaller value first")
@@ -144,7 +154,12 @@ def _check_structure(config: Config, name: str) -> None:
 
 def is_imported(config: Config, dataset: str) -> bool:
     """Tell whether a data set comes from the user's own files."""
-    return "import" in config["datasets"][dataset]
+    return "import" in _overrides(config, dataset)
+
+
+def _overrides(config: Config, dataset: str) -> Config:
+    """Return what a data set sets by itself; a bare name in the file sets nothing."""
+    return config["datasets"][dataset] or {}
 
 
 def listed_files(table: Path) -> list[Path]:
@@ -167,7 +182,7 @@ def settings(
     """Return a section with the overrides of a data set and of a variant, in this order."""
     merged = dict(config.get(section) or {})
     if dataset is not None:
-        merged |= config["datasets"][dataset].get(section) or {}
+        merged |= _overrides(config, dataset).get(section) or {}
     merged |= config.get("variants", {}).get(variant, {}).get(section) or {}
     return merged
 
@@ -196,9 +211,12 @@ def row_title(config: Config, variant: str, method: str) -> str:
 
 
 def command_flags(values: Mapping[str, Any]) -> str:
-    """Turn settings into flags of a stage, quoted for the shell; null leaves the default."""
+    """Turn settings into flags of a stage, quoted for the shell; null leaves the default.
+
+    Flags are sorted: the order of keys in a file must not make a stage run again.
+    """
     words: list[str] = []
-    for key, value in values.items():
+    for key, value in sorted(values.items()):
         flag = "--" + key.replace("_", "-")
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))

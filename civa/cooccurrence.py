@@ -22,7 +22,7 @@ def group_consensus(features: Tensor) -> Tensor:
     return features.mean(dim=0).flatten(1).softmax(dim=0)
 
 
-def cooccurrence_map(features: Tensor, consensus: Tensor, *, chunk: int = 1024) -> Tensor:
+def cooccurrence_map(features: Tensor, consensus: Tensor, *, chunk: int = 512) -> Tensor:
     """Match every voxel of an image with the consensus: P^c on the feature grid (Sec. 4.3).
 
     The (p, p) co-occurrence matrix e^T e-hat is never held whole: its maximum over consensus
@@ -63,7 +63,7 @@ def rank_normalize(maps: Tensor) -> Tensor:
     -------
     (b, d, h, w) in [0, 1].
     """
-    values = maps.flatten(1)
+    values = maps.flatten(1).contiguous()
     ordered = values.sort(dim=1).values
     ranks = torch.searchsorted(ordered, values)  # the first position: the lowest rank
     return (ranks.to(torch.float32) / max(values.shape[1] - 1, 1)).reshape(maps.shape)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from pydensecrf.utils import create_pairwise_bilateral, create_pairwise_gaussian
 
 SEARCH: dict[str, tuple[Any, ...]] = {  # tried one parameter at a time, on validation
-    "bilateral_weight": (0.0, 3.0, 10.0, 30.0),
-    "bilateral_intensity": (0.25, 0.5, 1.0),
-    "bilateral_spatial": (2.0, 3.0, 5.0, 10.0, 100.0),
-    "smooth_weight": (0.0, 1.0, 3.0, 10.0),
+    "bilateral_weight": (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0),
+    "bilateral_spatial": (1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0),
+    "bilateral_intensity": (0.25, 0.5, 1.0, 1.5),
+    "smooth_weight": (0.0, 0.3, 1.0, 3.0, 10.0),
     "smooth_spatial": (1.0, 2.0, 3.0),
-    "confidence": (0.5, 1.0, 2.0),
+    "confidence": (0.5, 1.0, 2.0, 4.0),
     "iterations": (2, 5, 10),
 }
 
@@ -36,11 +36,11 @@ class CrfParameters:
         Mean-field iterations.
     """
 
-    smooth_weight: float = 1.0
+    smooth_weight: float = 0.3
     smooth_spatial: float = 1.0
-    bilateral_weight: float = 10.0
-    bilateral_spatial: float = 3.0
-    bilateral_intensity: float = 0.5
+    bilateral_weight: float = 3.0
+    bilateral_spatial: float = 2.0
+    bilateral_intensity: float = 1.0
     confidence: float = 1.0
     iterations: int = 5
 

@@ -1,5 +1,6 @@
 """The particle table, its image-level labels, and the 70/15/15 split (Sec. 5)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 
 PARTS = ("train", "validation", "test")
 BACKGROUND = 0  # label of background voxels; classes are 1, 2, ... in the order of the table
+RESERVED = {  # columns of the tables of scores
+    *("dataset", "seed", "method", "miou", "class_miou", "miou_agnostic", "n", "sd", "seeds"),
+}
+CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
 UNANNOTATED = -1  # mask value of volumes that come without a ground truth
 
 
@@ -21,9 +26,10 @@ def read_particles(path: Path) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a column is missing, an id is repeated, or a class is blank.
+        If the table is unreadable or empty, a column is missing, an id is repeated, or a class
+        is blank or has a name that would break the tables.
     """
-    table = pd.read_csv(path, dtype={"id": str, "class": str}, keep_default_na=False)
+    table = _read_table(path)
     for column in ("id", "class"):
         if column not in table:
             raise ValueError(f"{path} has no column '{column}': it holds {list(table.columns)}")
@@ -33,6 +39,30 @@ def read_particles(path: Path) -> pd.DataFrame:
     blank = table["id"][table["class"].str.strip() == ""].tolist()
     if blank:
         raise ValueError(f"{path}: every volume needs a class; blank for ids {blank[:5]}")
+    for name in table["class"].unique():
+        if not CLASS_NAME.fullmatch(name) or name in RESERVED:
+            raise ValueError(
+                f"{path}: class '{name}' cannot head a column of the tables: use letters, digits, "
+                f"'_', '-', '.' or blanks, and none of {sorted(RESERVED)}"
+            )
+    return table
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(
+            path,
+            dtype={"id": str, "class": str, "path": str, "mask": str},
+            keep_default_na=False,
+            index_col=False,
+            encoding="utf-8-sig",
+        )
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path} is not a readable CSV table ({error})") from error
+    except pd.errors.ParserWarning as warning:
+        raise ValueError(f"{path} has rows longer than its header ({warning})") from warning
+    if table.empty:
+        raise ValueError(f"{path} lists no volume: expected one row per volume below the header")
     return table
 
 

@@ -43,6 +43,8 @@ def overview(examples: Sequence[Example], *, smooth_voxels: float = 1.0) -> Figu
     Slices run through the middle of the target along z.  The grey volume is low-passed for
     the eye, except in the first panel, which shows what the networks see.
     """
+    if not examples:
+        raise ValueError("there is no example to draw: no class has a test volume")
     titles = ["input", "ground truth", *examples[0].panels]
     figure = Figure(figsize=(1.75 * len(titles) + 0.5, 1.95 * len(examples)), layout="constrained")
     axes = figure.subplots(len(examples), len(titles), squeeze=False)

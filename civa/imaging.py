@@ -144,7 +144,8 @@ def missing_wedge(size: int, max_tilt_deg: float) -> NDArray[np.bool_]:
     """Return which Fourier voxels a tilt series about y reaches, (d, h, w), FFT order."""
     frequency = np.fft.fftfreq(size)
     kz, kx = np.abs(frequency)[:, None, None], np.abs(frequency)[None, None, :]
-    reached = kz <= np.tan(np.deg2rad(max_tilt_deg)) * kx + 1e-9
+    tilt = np.deg2rad(max_tilt_deg)
+    reached = kz * np.cos(tilt) <= kx * np.sin(tilt) + 1e-9
     return np.broadcast_to(reached, (size,) * 3)
 
 
@@ -172,7 +173,7 @@ def add_noise(signal: Volume, noise: Volume, snr: float) -> tuple[Volume, float]
     ValueError
         If the SNR is not positive.
     """
-    if snr <= 0:
+    if not 0 < snr < np.inf:
         raise ValueError(f"SNR must be positive (got {snr}): the paper uses 0.03 and 0.05")
     noise = noise * np.sqrt(signal.var(dtype=np.float64) / (snr * noise.var(dtype=np.float64)))
     noisy = (signal + noise).astype(np.float32)

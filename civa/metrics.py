@@ -47,7 +47,7 @@ def score_images(prediction: NDArray, truth: NDArray) -> pd.DataFrame:
     found, present = prediction > BACKGROUND, truth > BACKGROUND
     return pd.DataFrame(
         {
-            "iou": iou(found & (prediction == labels), present),
+            "iou": iou(found & ((prediction == labels) | (labels <= BACKGROUND)), present),
             "iou_agnostic": iou(found, present),
             "voxels": np.count_nonzero(found, axis=(-3, -2, -1)),
             "true_voxels": np.count_nonzero(present, axis=(-3, -2, -1)),

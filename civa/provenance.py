@@ -77,7 +77,9 @@ def verify(product: Path) -> None:
 
 
 def _expect(path: Path, expected: str, known: dict[Path, str], *, maker: str) -> None:
-    if known.setdefault(path, digest(path)) != expected:
+    if path not in known:
+        known[path] = digest(path)
+    if known[path] != expected:
         raise ValueError(
             f"{path} is not the file that stage '{maker}' recorded: it changed since, and scores "
             "would mix two runs; rerun the workflow, or delete the file to have it rebuilt"

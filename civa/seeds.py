@@ -70,7 +70,8 @@ def respond_weights(features: Tensor, gradient: Tensor) -> Tensor:
     grid = (-3, -2, -1)
     total = features.sum(dim=grid)
     weighted = (features * gradient).sum(dim=grid)
-    return torch.where(total.abs() > 1e-12, weighted / total.clamp_min(1e-12), 0.0)
+    speaks = total.abs() > 1e-12
+    return torch.where(speaks, weighted / torch.where(speaks, total, 1.0), 0.0)
 
 
 def localization_map(features: Tensor, weights: Tensor, *, rectify: bool = True) -> Tensor:

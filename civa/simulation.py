@@ -103,10 +103,17 @@ class Simulator:
     ) -> None:
         for name, template in templates.items():
             check_fits(name, template, recipe.box_voxels)
+        if recipe.neighbours and not neighbour_pool:
+            raise ValueError("neighbours are asked for, but the pool of distractors is empty")
+        missing = [name for name in neighbour_pool if name not in templates]
+        if missing:
+            raise ValueError(f"there is no template of {missing}: there are {sorted(templates)}")
         self.templates, self.pool, self.recipe, self.seed = templates, neighbour_pool, recipe, seed
-        self._tilt_series = TiltSeries(
-            recipe.simulated_box_voxels, recipe.tilt_angles_deg, crop=recipe.box_voxels
-        )
+        self._radii = {n: bounding_radius(t, recipe.mask_fraction) for n, t in templates.items()}
+        if recipe.imaging == "tilt_series":
+            self._tilt_series = TiltSeries(
+                recipe.simulated_box_voxels, recipe.tilt_angles_deg, crop=recipe.box_voxels
+            )
 
     def make(self, index: int, target: str) -> SubTomogram:
         """Make volume number ``index`` of the data set, showing ``target``."""
@@ -137,14 +144,13 @@ class Simulator:
         specimen = np.zeros((size,) * 3, dtype=np.float32)
         _add(specimen, rendered, whole)
         mask = specimen > recipe.mask_fraction * rendered.max()
-        occupied = mask.copy()
         neighbours = [str(n) for n in generator.choice(self.pool, recipe.neighbours)]
+        spheres = [(whole, self._radii[target])]
         for name in neighbours:
+            place = contact(spheres, self._radii[name], generator)
+            spheres.append((place, self._radii[name]))
             body = render(self.templates[name], Rotation.random(rng=generator), np.zeros(3))
-            solid = body > recipe.mask_fraction * body.max()
-            place = contact(occupied, solid, whole, generator)
             _add(specimen, body, place)
-            _add(occupied, solid, place)
         x, y, z, w = rotation.as_quat(canonical=True)
         pose = {"shift_z": shift[0], "shift_y": shift[1], "shift_x": shift[2]}
         pose |= {"quaternion_x": x, "quaternion_y": y, "quaternion_z": z, "quaternion_w": w}
@@ -242,26 +248,42 @@ def render(template: Volume, rotation: Rotation, offset_voxels: NDArray[np.float
     )
 
 
+def bounding_radius(template: Volume, fraction: float) -> float:
+    """Radius, in voxels of the volumes, of the sphere that holds a template's solid part."""
+    (m, _, _) = template.shape
+    solid = np.argwhere(template > fraction * template.max()) - m // 2
+    return float(np.linalg.norm(solid, axis=1).max()) / OVERSAMPLING
+
+
 def contact(
-    occupied: NDArray[np.bool_],
-    solid: NDArray[np.bool_],
-    start: NDArray[np.int64],
+    spheres: Sequence[tuple[NDArray[np.int64], float]],
+    radius: float,
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Slide a body outwards from ``start`` in a random direction until it overlaps nothing.
+    """Slide a sphere outwards in a random direction until it overlaps none of the others.
+
+    Macromolecules are packed by their bounding spheres, as in ref. [37].
+
+    Parameters
+    ----------
+    spheres
+        Centre (z, y, x from the middle of the box) and radius of what is there; the first is
+        the target, around which the others are packed.
+    radius
+        Of the sphere to be placed, in voxels.
 
     Returns
     -------
-    (3,) z, y, x displacement of the body's middle from the middle of the box.
+    (3,) z, y, x displacement of its centre from the middle of the box.
     """
     direction = generator.normal(size=3)
     direction /= np.linalg.norm(direction)
-    for distance in range(2 * occupied.shape[0]):
+    (start, _), distance = spheres[0], radius
+    while True:
         place = start + np.round(distance * direction).astype(int)
-        box, body = _overlap(occupied.shape, solid.shape, place)
-        if not (occupied[box] & solid[body]).any():
+        if all(np.linalg.norm(place - c) >= radius + r for c, r in spheres):
             return place
-    raise AssertionError("a body that leaves the box overlaps nothing")
+        distance += 1
 
 
 def _overlap(

@@ -92,6 +92,10 @@ def _atoms(model: gemmi.Model, path: Path) -> Atoms:
     factors = {site.atom.element.name: site.atom.element.c4322 for site in sites}
     at_zero = {name: float(factor.calculate_sf(0.0)) for name, factor in factors.items()}
     weights = [site.atom.occ * at_zero[site.atom.element.name] for site in sites]
+    if not np.isfinite(positions).all():
+        raise ValueError(f"{path} holds a coordinate that is not a finite number")
+    if sum(weights) <= 0:
+        raise ValueError(f"{path} holds no atom with an occupancy above 0: nothing would scatter")
     return Atoms(positions, np.array(weights))
 
 

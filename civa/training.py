@@ -154,7 +154,8 @@ def fit(
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, schedule)
-    steps = schedule.epochs * -(-n // schedule.batch_size)
+    per_epoch = sum(1 for _ in batches(n, schedule.batch_size, torch.Generator()))
+    steps = schedule.epochs * per_epoch
     decay = _decay(optimizer, schedule, steps)
     history = []
     for epoch in range(1, schedule.epochs + 1):

@@ -4,7 +4,9 @@ Arrays are (d, h, w) = z, y, x, as MRC stores them; a stack adds a leading axis
 (n, d, h, w) and carries space group 401.  Voxel sizes are in ångström and cubic.
 """
 
+import logging
 import warnings
+import zlib
 from pathlib import Path
 
 import mrcfile
@@ -12,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from civa.files import replacing
+
+logger = logging.getLogger(__name__)
 
 VOLUME_STACK = 401  # ISPG value that marks an MRC file as a stack of volumes
 SMALLEST_VOXEL_ANGSTROM = 0.5  # a smaller header value is a missing or mistaken one
@@ -28,6 +32,8 @@ def write_stack(path: Path, volumes: NDArray, *, voxel_size_angstrom: float) -> 
 
 
 def _write(path: Path, data: NDArray, *, voxel_size_angstrom: float, stack: bool) -> None:
+    if data.dtype == np.bool_:
+        data = data.astype(np.int8)
     if data.dtype not in (np.int8, np.float16, np.float32):
         raise ValueError(f"{path}: cannot store {data.dtype} in MRC: use int8, float16 or float32")
     with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
@@ -58,7 +64,7 @@ def read_volume(path: Path, *, voxel_size_angstrom: float | None = None) -> tupl
     """
     with _open_permissively(path) as mrc:
         data = np.asarray(mrc.data).copy()
-        voxel_size = voxel_size_angstrom or _voxel_size(path, mrc)
+        voxel_size = _voxel_size(path, mrc, override=voxel_size_angstrom)
     if data.ndim != 3:
         raise ValueError(f"{path} has shape {data.shape}: expected one volume (z, y, x)")
     if not np.isfinite(data).all():
@@ -98,20 +104,27 @@ def _open_permissively(path: Path) -> mrcfile.mrcfile.MrcFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # odd machine stamps
             mrc = mrcfile.open(path, permissive=True)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is not a readable MRC file ({error})") from error
     if mrc.data is None:
         raise ValueError(f"{path} is no MRC file or is cut short: fetch or copy it again")
     return mrc
 
 
-def _voxel_size(path: Path, mrc: mrcfile.mrcfile.MrcFile) -> float:
+def _voxel_size(
+    path: Path, mrc: mrcfile.mrcfile.MrcFile, *, override: float | None = None
+) -> float:
     sizes = [float(mrc.voxel_size[axis]) for axis in ("x", "y", "z")]
-    if min(sizes) < SMALLEST_VOXEL_ANGSTROM or max(sizes) - min(sizes) > 1e-3 * max(sizes):
+    if override is not None:
+        sizes = [override]
+    is_cubic = max(sizes) - min(sizes) <= 1e-3 * max(sizes)
+    if not (is_cubic and SMALLEST_VOXEL_ANGSTROM <= min(sizes) < np.inf):
         raise ValueError(
-            f"{path}: the header's voxel size is {sizes} Å: expected one cubic size of at least "
+            f"{path}: the voxel size is {sizes} Å: expected one cubic size of at least "
             f"{SMALLEST_VOXEL_ANGSTROM} Å; state the true one with --voxel-size-angstrom"
         )
+    if sizes == [1.0, 1.0, 1.0]:
+        logger.warning("%s: a voxel size of exactly 1 Å is often a missing one", path)
     return sizes[0]
 
 

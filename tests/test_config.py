@@ -108,7 +108,7 @@ def test_messages_name_the_file() -> None:
 def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match="broken.yaml"):
+    with pytest.raises(ValueError, match=r"broken\.yaml"):
         civa_config.load(path)
 
 
@@ -137,7 +137,9 @@ def test_a_variant_owns_only_what_it_changes() -> None:
 
 def test_later_overrides_win() -> None:
     config = changed(
-        crf__iterations=1, datasets__small__crf={"iterations": 2}, variants__v={"crf": {"search": False}}
+        crf__iterations=1,
+        datasets__small__crf={"iterations": 2},
+        variants__v={"crf": {"search": False}},
     )
     assert civa_config.settings(config, "crf", "small", "v")["iterations"] == 2
     assert civa_config.settings(config, "crf", "small", "v")["search"] is False
@@ -148,4 +150,4 @@ def test_flags_are_quoted_for_the_shell() -> None:
     flags = civa_config.command_flags(
         {"a_b": 1.5, "on": True, "off": False, "none": None, "list": [1, "x y"], "map": {"k": "v;"}}
     )
-    assert flags == "--a-b 1.5 --on --no-off --list 1 'x y' --map 'k=v;'"
+    assert flags == "--a-b 1.5 --list 1 'x y' --map 'k=v;' --no-off --on"

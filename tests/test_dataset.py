@@ -141,7 +141,9 @@ def test_only_training_labels_may_guide_maps(tmp_path: Path) -> None:
     assert particles.names == ["x", "y"]
 
 
-@pytest.mark.parametrize("rows", ["a,x,train\nb,y,test\n", "b,y,test\na,x,train\nc,x,test\nd,y,test\n"])
+@pytest.mark.parametrize(
+    "rows", ["a,x,train\nb,y,test\n", "b,y,test\na,x,train\nc,x,test\nd,y,test\n"]
+)
 def test_a_split_of_another_table_is_refused(tmp_path: Path, rows: str) -> None:
     particles, split = particle_files(tmp_path)
     split.write_text("id,class,part\n" + rows)

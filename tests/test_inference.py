@@ -24,9 +24,7 @@ def boxes(*corners: tuple[int, int, int], edge: int = 2) -> np.ndarray:
         ((2, 2, 4), 2),  # one voxel between
     ],
 )
-def test_voxels_that_touch_at_all_belong_together(
-    other: tuple[int, int, int], count: int
-) -> None:
+def test_voxels_that_touch_at_all_belong_together(other: tuple[int, int, int], count: int) -> None:
     o = np.zeros(SHAPE)
     o[2, 2, 2] = o[other] = 1
     components, found = proposals(o, 0.5)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from civa.iva import AffinityNetwork
 
@@ -24,25 +25,35 @@ def test_every_voxel_gets_one_logit(edge: int) -> None:
 
 def test_output_is_a_logit_not_a_probability() -> None:
     network = AffinityNetwork(4, head_channels=4).eval()
+    (bias,) = [last.bias for last in network.last if last.bias is not None]
     with torch.no_grad():
-        network.last.bias.fill_(-5)
+        bias.fill_(-5)
         low = network(volumes())
-        network.last.bias.fill_(7)
+        bias.fill_(7)
         torch.testing.assert_close(network(volumes()), low + 12)
     assert low.min() < 0
 
 
-def test_all_four_stages_reach_the_output() -> None:
-    # Every head feeds its own channels of the last convolution; silencing one changes O.
+def test_output_is_one_convolution_over_the_concatenated_stages() -> None:
+    # Sec. 4.4 to the letter: reduce, resize, concatenate, convolve.
+    network = AffinityNetwork(4, head_channels=4).eval()
+    with torch.no_grad():
+        resized = [
+            functional.interpolate(head(stage), size=(16, 16, 16), mode="trilinear")
+            for head, stage in zip(network.heads, network.backbone(volumes()), strict=True)
+        ]
+        weight = torch.cat([last.weight for last in network.last], dim=1)
+        expected = functional.conv3d(torch.cat(resized, dim=1), weight, network.last[0].bias)
+        torch.testing.assert_close(network(volumes()), expected[:, 0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_every_stage_reaches_the_output(stage: int) -> None:
     network = AffinityNetwork(4, head_channels=4).eval()
     with torch.no_grad():
         whole = network(volumes())
-        for stage in range(4):
-            weight = network.last.weight.clone()
-            network.last.weight[:, 4 * stage : 4 * (stage + 1)] = 0
-            assert not torch.allclose(network(volumes()), whole)
-            network.last.weight.copy_(weight)
-        torch.testing.assert_close(network(volumes()), whole)
+        network.last[stage].weight.zero_()
+        assert not torch.allclose(network(volumes()), whole)
 
 
 def test_training_reaches_every_weight() -> None:

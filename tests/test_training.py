@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, pairwise
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from civa.training import (
     batches,
     fit,
     pick_schedule,
+    place,
     prepare,
     random_flips,
 )
@@ -176,7 +178,7 @@ def rates(schedule: Schedule, n: int) -> list[float]:
 
     fit(model, batch_loss, n=n, schedule=schedule, seed=1)
     values.append(model.value.item())
-    return [before - after for before, after in zip(values, values[1:], strict=False)]
+    return [before - after for before, after in pairwise(values)]
 
 
 def test_polynomial_decay_per_step() -> None:
@@ -201,14 +203,12 @@ def test_decay_counts_the_steps_that_are_taken() -> None:
 def test_batches_are_shuffled_and_hold_everything_once() -> None:
     found = [batch.tolist() for batch in batches(10, 4, torch.Generator().manual_seed(0))]
     assert [len(batch) for batch in found] == [4, 4, 2]
-    joined = sum(found, [])
+    joined = list(chain.from_iterable(found))
     assert sorted(joined) == list(range(10))
     assert joined != list(range(10))
 
 
-@pytest.mark.parametrize(
-    ("n", "size", "lengths"), [(9, 4, [4, 4]), (3, 1, [1, 1, 1]), (1, 4, [1])]
-)
+@pytest.mark.parametrize(("n", "size", "lengths"), [(9, 4, [4, 4]), (3, 1, [1, 1, 1]), (1, 4, [1])])
 def test_a_last_batch_of_one_is_left_out_where_statistics_need_more(
     n: int, size: int, lengths: list[int]
 ) -> None:
@@ -233,6 +233,16 @@ def test_prepare_seeds_torch_and_sets_the_threads() -> None:
     assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     prepare(3, 1)
     assert torch.equal(torch.rand(2), first)
+
+
+def test_placing_a_network_changes_its_layout_and_not_its_output() -> None:
+    network = AffinityNetwork(4, head_channels=4).eval()
+    volumes = torch.randn(2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = network(volumes)
+        torch.testing.assert_close(place(network, torch.device("cpu"))(volumes), before)
+    weight = network.backbone.stages[0][2].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_a_cpu_computes_in_single_precision() -> None:

@@ -1,7 +1,6 @@
 """MRC volumes and stacks: what is written, and what is refused on reading."""
 
 import gzip
-import io
 from pathlib import Path
 
 import mrcfile
@@ -24,16 +23,9 @@ STORED = {np.int8: 0, np.float32: 2, np.float16: 12}  # type -> mode of the MRC2
 
 
 def numbers(shape: tuple[int, ...], dtype: type = np.float32) -> NDArray:
-    """Every voxel another value, so that a transposed axis shows; below 128 for int8."""
-    return (np.arange(np.prod(shape)) % 127).reshape(shape).astype(dtype)
-
-
-def faults(path: Path) -> list[str]:
-    """What mrcfile.validate finds wrong; it says so of float16, whose mode 12 is of 2021."""
-    report = io.StringIO()
-    mrcfile.validate(path, print_file=report)
-    (_, *lines) = report.getvalue().splitlines()
-    return [x for x in lines if "appears to be valid" not in x and "mode 12" not in x]
+    """Voxels that differ along every axis; the fractions are exact even in float16."""
+    counted = (np.arange(np.prod(shape)) % 127).reshape(shape)
+    return (counted if dtype == np.int8 else counted / 128).astype(dtype)
 
 
 def written(path: Path) -> bytes:
@@ -50,7 +42,7 @@ def test_a_volume_comes_back_as_it_was(tmp_path: Path, dtype: type, mode: int) -
     np.testing.assert_array_equal(back, volume)
     assert back.dtype == volume.dtype
     assert voxel_size == 13.5  # a power-of-two fraction: exact in the header's float32
-    assert faults(path) == []
+    assert mrcfile.validate(path)
     with mrcfile.open(path, header_only=True) as mrc:
         assert (mrc.header.ispg, mrc.header.mode) == (1, mode)  # 1: a volume, no image stack
         assert (mrc.header.nx, mrc.header.ny, mrc.header.nz) == (6, 5, 4)  # x is fastest
@@ -63,7 +55,7 @@ def test_a_stack_comes_back_as_it_was(tmp_path: Path, dtype: type, mode: int) ->
     back = read_stack(path)
     np.testing.assert_array_equal(back, volumes)
     assert stack_voxel_size(path) == 13.5
-    assert faults(path) == []
+    assert mrcfile.validate(path)
     with mrcfile.open(path, header_only=True) as mrc:
         assert (mrc.header.ispg, mrc.header.mode) == (VOLUME_STACK, mode)
         assert (mrc.header.mz, mrc.header.nz) == (4, 12)  # MRC2014: mz per volume, nz in all
@@ -89,7 +81,7 @@ def test_a_stack_is_mapped_read_only(tmp_path: Path) -> None:
 
 
 def test_booleans_are_stored_as_int8(tmp_path: Path) -> None:
-    path, mask = tmp_path / "mask.mrc", numbers((4, 4, 4)) > 60
+    path, mask = tmp_path / "mask.mrc", numbers((4, 4, 4)) > 0.25
     write_volume(path, mask, voxel_size_angstrom=10)  # the docstring promises it
     back, _ = read_volume(path)
     np.testing.assert_array_equal(back, mask.astype(np.int8))

@@ -175,5 +175,5 @@ def test_a_mistake_in_the_configuration_stops_before_any_job(tmp_path: Path) -> 
     config = yaml.safe_load((folder / PARTS[-1]).read_text())
     config["crf"]["smoothness"] = 3
     (folder / "bad.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(AssertionError, match="bad.yaml, crf: .*'smoothness' was unexpected"):
+    with pytest.raises(AssertionError, match=r"bad\.yaml, crf: .*'smoothness' was unexpected"):
         planned(folder, config="bad.yaml")

@@ -18,16 +18,20 @@ def run(
     name: str,
     voxel_size_angstrom: float = 10.0,
     box_voxels: int = 32,
-    resolution_angstrom: float = 10.0,
+    resolution_angstrom: float | None = None,
     assembly: str = "biological",
 ) -> None:
-    """Draw the electron potential of one structure, at half the voxel size of the volumes."""
+    """Draw the electron potential of one structure, at half the voxel size of the volumes.
+
+    The resolution is the finest that the voxels can carry, twice their size, unless stated.
+    """
+    resolution = resolution_angstrom or 2 * voxel_size_angstrom  # ASSUME: the Nyquist limit
     if structure is None:
         atoms = phantom(name.removeprefix(PHANTOM_PREFIX))
     else:
         atoms = read_atoms(structure, assembly=assembly)
     template = electron_potential(
-        atoms, voxel_size_angstrom=voxel_size_angstrom, resolution_angstrom=resolution_angstrom
+        atoms, voxel_size_angstrom=voxel_size_angstrom, resolution_angstrom=resolution
     )
     check_fits(name, template, box_voxels)
     write_volume(out, template, voxel_size_angstrom=voxel_size_angstrom / OVERSAMPLING)

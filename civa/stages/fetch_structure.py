@@ -35,6 +35,7 @@ def run(
     except (requests.RequestException, ValueError, OSError) as error:
         raise ValueError(
             f"cannot download {source} from {server} ({error}): on a machine without network, "
-            f"put {source} or {name.lower()}.pdb into the folder of structures"
+            f"put {source} or {name.lower()}.pdb into the configured folder of structures, or save "
+            f"{source} as {out}"
         ) from error
     logger.info("%s sha256 %s", out, pooch.file_hash(str(out)))

@@ -38,7 +38,7 @@ def run(
     if invert_contrast:
         boxes = -boxes
     labels = _masks(table, rows, boxes.shape)
-    write_stack(volumes, standardize(boxes, source=str(table)), voxel_size_angstrom=sizes[0])
+    write_stack(volumes, standardize(boxes), voxel_size_angstrom=sizes[0])
     write_stack(masks, labels, voxel_size_angstrom=sizes[0])
     write_csv(particles, rows.drop(columns="mask", errors="ignore"))
     annotated = int((labels[:, 0, 0, 0] != UNANNOTATED).sum())
@@ -57,6 +57,8 @@ def _boxes(
                 f"{name} is {box.shape} at {size:g} Å, but the first box is {boxes[0].shape} at "
                 f"{sizes[0]:g} Å: all boxes must have one shape and one voxel size"
             )
+        if np.ptp(box) == 0:
+            raise ValueError(f"{_beside(table, name)} is constant: it carries no signal; remove it")
         boxes.append(box.astype(np.float32))
         sizes.append(size)
     shape = boxes[0].shape

@@ -49,7 +49,13 @@ def run(
     Neighbours come from the ``distractors`` (structures without a label), from ``all``
     structures, or there are ``none``.
     """
-    structure_of = dict(item.split("=", 1) for item in classes)
+    if neighbours not in ("distractors", "all", "none"):
+        raise ValueError(f"neighbours must be distractors, all or none (got '{neighbours}')")
+    if not 0 <= shard < shards:
+        raise ValueError(f"shard must lie in 0 .. {shards - 1} (got {shard})")
+    if len(defocus_um) != 2:
+        raise ValueError(f"defocus_um needs the two ends of a range (got {list(defocus_um)})")
+    structure_of = _structures(classes)
     maps = {path.stem: read_volume(path)[0] for path in templates}
     recipe = Recipe(
         snr=snr,
@@ -65,9 +71,14 @@ def run(
         defocus_um=(defocus_um[0], defocus_um[1]),
         microscope=Microscope(voltage_kv, spherical_aberration_mm, amplitude_contrast),
     )
+    absent = sorted({*structure_of.values(), *distractors} - set(maps))
+    if absent:
+        raise ValueError(f"there is no template of {absent}: there are {sorted(maps)}")
     pool = list(distractors) if neighbours == "distractors" else list(maps)
     simulator = Simulator(maps, pool, recipe, seed=seed)
     names = np.repeat(list(structure_of), per_class)
+    if shards > len(names):
+        raise ValueError(f"{shards} shards of {len(names)} volumes: some would be empty; use fewer")
     indices = np.array_split(np.arange(len(names)), shards)[shard]
     boxes = np.empty((len(indices), *(box_voxels,) * 3), dtype=np.float32)
     labels = np.empty(boxes.shape, dtype=np.int8)
@@ -90,3 +101,12 @@ def run(
     write_stack(volumes, standardize(boxes), voxel_size_angstrom=voxel_size_angstrom)
     write_stack(masks, labels, voxel_size_angstrom=voxel_size_angstrom)
     write_csv(particles, pd.DataFrame(rows))
+
+
+def _structures(classes: tuple[str, ...]) -> dict[str, str]:
+    """Parse NAME=STRUCTURE."""
+    pairs = [item.split("=", 1) for item in classes]
+    for item, pair in zip(classes, pairs, strict=True):
+        if len(pair) != 2:
+            raise ValueError(f"class '{item}' is not of the form NAME=STRUCTURE")
+    return {name: structure for name, structure in pairs}

@@ -1,0 +1,170 @@
+"""One verb per stage; flags from its signature; failures that say what to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from civa import __version__, cli
+from civa.cli import VERBS, main
+from civa.files import read_json
+from civa.provenance import record_path
+
+
+def fake_stage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Let 'split' fail with ``error``."""
+
+    def run(particles: Path, *, out: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+
+
+SPLIT = ["split", "--particles", "p.csv", "--out", "o.csv"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([verb, "--help"])
+    assert leaving.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"usage: civa {verb}" in shown
+    assert "--log" in shown
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"]])
+def test_asking_for_help_succeeds(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    expected = [__version__] if arguments == ["--version"] else list(VERBS)
+    assert all(word in shown.out for word in expected)
+
+
+@pytest.mark.parametrize("arguments", [[], ["simulat"], ["--simulate"]])
+def test_an_unknown_verb_is_a_usage_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "simulate" in shown.err  # the list of verbs
+    assert not arguments or f"there is no verb '{arguments[0]}'" in shown.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["split"],  # required flags are missing
+        [*SPLIT, "--seeed", "1"],  # misspelt
+        [*SPLIT, "--see", "1"],  # abbreviated: would change its meaning with the next flag
+        [*SPLIT, "--seed", "one"],  # wrong type
+    ],
+)
+def test_wrong_flags_are_usage_errors(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    assert leaving.value.code == 2
+
+
+def test_flags_follow_the_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def run(
+        table: Path,
+        shards: tuple[Path, ...],
+        extra: Path | None = None,
+        *,
+        out: Path,
+        size: float | None = None,
+        names: tuple[str, ...] = (),
+        deep: bool = True,
+        count: int = 3,
+    ) -> None:
+        seen.extend([table, list(shards), extra, out, size, list(names), deep, count])
+
+    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    files = ["--table", "a", "--shards", "b", "c", "--out", "d"]
+    given = [*files, "--size", "2.5", "--names", "x=1", "007", "--no-deep"]
+    assert main(["split", *given]) == 0
+    a, b, c, d = (Path(letter) for letter in "abcd")
+    assert seen == [a, [b, c], None, d, 2.5, ["x=1", "007"], False, 3]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("size 0: expected 1, state it"), OSError("disk full")]
+)
+def test_what_a_user_can_cause_ends_the_log_with_its_message(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    log = tmp_path / "logs" / "split.log"
+    fake_stage(monkeypatch, error)
+    assert main([*SPLIT, "--log", str(log)]) == 1
+    (line,) = log.read_text(encoding="utf-8").splitlines()
+    assert line.endswith(f"civa split: {error}")
+
+
+def test_our_own_faults_leave_a_traceback_and_name_the_stage_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = tmp_path / "split.log"
+    fake_stage(monkeypatch, KeyError("spike"))
+    assert main([*SPLIT, "--log", str(log)]) == 1
+    text = log.read_text(encoding="utf-8")
+    assert "Traceback" in text
+    # users and Snakemake show the last line: a bare "KeyError: 'spike'" says nothing
+    assert "civa split: unexpected error" in text.splitlines()[-1]
+
+
+def test_a_log_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert main([*SPLIT, "--log", str(blocked / "split.log")]) == 1
+    assert str(blocked) in capsys.readouterr().err
+
+
+def test_a_log_is_begun_anew_and_closed(tmp_path: Path) -> None:
+    log = tmp_path / "split.log"
+    for _ in range(2):
+        assert main([*SPLIT[:2], str(tmp_path / "none.csv"), *SPLIT[3:], "--log", str(log)]) == 1
+    (line,) = log.read_text(encoding="utf-8").splitlines()
+    assert "none.csv" in line
+
+
+def test_a_stage_leaves_a_record_beside_its_products(tmp_path: Path) -> None:
+    folder = tmp_path / "a b; 'c' é"  # paths reach the stage as they are
+    folder.mkdir()
+    particles, out = folder / "particles.csv", folder / "split.csv"
+    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    assert main(["split", "--particles", str(particles), "--out", str(out), "--seed", "5"]) == 0
+    record = read_json(record_path(out))
+    assert record["stage"] == "split"
+    assert list(record["inputs"]) == [str(particles)]
+    assert record["parameters"]["seed"] == 5
+    assert record["parameters"].keys().isdisjoint({"out", "particles", "log"})
+
+
+def test_a_failed_stage_leaves_no_record(tmp_path: Path) -> None:
+    particles, out = tmp_path / "particles.csv", tmp_path / "split.csv"
+    particles.write_text("id,class\na,x\n")  # too few to split
+    assert main(["split", "--particles", str(particles), "--out", str(out)]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["particles.csv"]
+
+
+def test_help_and_the_snakefile_do_not_import_torch() -> None:
+    # torch takes seconds to import, and Snakemake starts the command line for every job
+    program = "import sys, civa.cli, civa.sources; sys.exit('torch' in sys.modules)"
+    root = Path(cli.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
+
+
+def test_the_module_runs_as_a_program() -> None:
+    root = Path(cli.__file__).parents[1]
+    command = [sys.executable, "-m", "civa", "simulat"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "there is no verb 'simulat'" in done.stderr

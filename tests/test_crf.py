@@ -1,0 +1,171 @@
+"""The 3-D CRF against an exact mean field, and its unary term."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from civa.crf import SEARCH, CrfParameters, foreground_probability, refine
+
+EDGE = 8
+SHAPE = (EDGE, EDGE, EDGE)
+GRID = np.indices(SHAPE).reshape(3, -1).T.astype(float)  # (p, 3)
+
+
+def ball(radius: float = 2.7, centre: float = 4) -> np.ndarray:
+    return (np.linalg.norm(GRID - centre, axis=1) < radius).reshape(SHAPE)
+
+
+def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a noisy probability of a ball, and a guide in which the ball is bright."""
+    generator = np.random.default_rng(seed)
+    probability = 0.3 + 0.4 * ball() + 0.2 * generator.normal(size=SHAPE)
+    smooth = ndimage.gaussian_filter(generator.normal(size=SHAPE), 1)
+    guide = smooth / smooth.std() + 3 * ball()
+    return np.clip(probability, 0.02, 0.98), (guide - guide.mean()) / guide.std()
+
+
+def kernel(features: np.ndarray) -> np.ndarray:
+    """Gaussian of the distance, every voxel with itself included, normalised symmetrically."""
+    squared = ((features[:, None] - features[None]) ** 2).sum(axis=-1)  # (p, p)
+    weights = np.exp(-0.5 * squared)
+    scale = 1 / np.sqrt(weights.sum(axis=1))
+    return scale[:, None] * weights * scale[None]
+
+
+def exact_mean_field(
+    foreground: np.ndarray, guide: np.ndarray, parameters: CrfParameters
+) -> np.ndarray:
+    """Run the mean field with full (p, p) kernels: Potts, so only equal labels support a voxel."""
+    p = foreground.ravel()
+    unary = parameters.confidence * np.log(p / (1 - p))
+    energy = np.logaddexp(0, np.stack([unary, -unary]))  # (2, p) background, foreground
+    smooth = kernel(GRID / parameters.smooth_spatial)
+    appearance = kernel(
+        np.column_stack(
+            [
+                GRID / parameters.bilateral_spatial,
+                guide.ravel() / parameters.bilateral_intensity,
+            ]
+        )
+    )
+    support = parameters.smooth_weight * smooth + parameters.bilateral_weight * appearance
+    q = np.exp(-energy)
+    for _ in range(parameters.iterations):
+        q = np.exp(-energy + q @ support)
+        q /= q.sum(axis=0)
+    return q[1].reshape(foreground.shape)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        CrfParameters(smooth_weight=3, smooth_spatial=2, bilateral_weight=0),
+        CrfParameters(smooth_weight=1, smooth_spatial=1, bilateral_weight=0, confidence=0.5),
+        CrfParameters(smooth_weight=0, bilateral_weight=3, bilateral_spatial=2),
+        CrfParameters(
+            smooth_weight=3, bilateral_weight=3, bilateral_spatial=3, bilateral_intensity=0.5
+        ),
+        CrfParameters(iterations=1),
+        CrfParameters(),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_refinement_is_close_to_the_exact_mean_field(parameters: CrfParameters, seed: int) -> None:
+    # The library filters on a permutohedral lattice, which approximates the kernels.
+    foreground, guide = scene(seed)
+    exact = exact_mean_field(foreground, guide, parameters)
+    refined = refine(foreground, guide, parameters)
+    assert np.corrcoef(refined.ravel(), exact.ravel())[0, 1] > 0.98
+    assert ((refined > 0.5) == (exact > 0.5)).mean() > 0.97
+    # The terms change many labels, so agreement is not that of two unchanged inputs.
+    assert ((exact > 0.5) != (foreground > 0.5)).sum() > 10
+
+
+def test_without_weights_the_probability_stays() -> None:
+    foreground, guide = scene(0)
+    refined = refine(foreground, guide, CrfParameters(smooth_weight=0, bilateral_weight=0))
+    assert refined.dtype == np.float32
+    np.testing.assert_allclose(refined, foreground, atol=1e-6)
+
+
+def test_confidence_scales_the_logit() -> None:
+    foreground, guide = scene(0)
+    parameters = CrfParameters(smooth_weight=0, bilateral_weight=0, confidence=2)
+    odds = (foreground / (1 - foreground)) ** 2
+    np.testing.assert_allclose(refine(foreground, guide, parameters), odds / (1 + odds), atol=1e-5)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_certainty_stays_finite(probability: float) -> None:
+    _, guide = scene(0)
+    refined = refine(np.full(SHAPE, probability), guide, CrfParameters())
+    assert np.isfinite(refined).all()
+    assert np.abs(refined - probability).max() < 0.01
+
+
+def test_a_uniform_guide_favours_no_direction() -> None:
+    # The lattice itself is not symmetric, hence the tolerance.
+    foreground = np.where(ball(centre=3.5), 0.9, 0.2)
+    refined = refine(foreground, np.zeros(SHAPE), CrfParameters(bilateral_weight=1))
+    for axis in range(3):
+        np.testing.assert_allclose(refined, np.flip(refined, axis), atol=0.1)
+    assert 0 < (refined > 0.5).sum() < refined.size
+
+
+def test_smoothing_removes_a_lone_voxel() -> None:
+    foreground = np.full(SHAPE, 0.2)
+    foreground[4, 4, 4] = 0.7
+    parameters = CrfParameters(smooth_weight=3, bilateral_weight=0)
+    assert refine(foreground, np.zeros(SHAPE), parameters).max() < 0.5
+
+
+def test_an_uncertain_voxel_follows_those_of_its_brightness() -> None:
+    # Left half bright, right half dark; the unary knows one voxel less on each side.
+    guide = np.where(GRID[:, 2] < 4, 1.0, -1.0).reshape(SHAPE)
+    foreground = np.where(guide > 0, 0.8, 0.2)
+    foreground[4, 4, 1] = foreground[4, 4, 6] = 0.5
+    refined = refine(foreground, guide, CrfParameters(smooth_weight=0))
+    assert refined[4, 4, 1] > 0.9
+    assert refined[4, 4, 6] < 0.1
+
+
+def test_volumes_need_not_be_cubes() -> None:
+    foreground, guide = scene(0)
+    refined = refine(foreground[:4, :6], guide[:4, :6], CrfParameters())
+    assert refined.shape == (4, 6, 8)
+    turned = refine(
+        foreground[:4, :6].transpose(2, 0, 1), guide[:4, :6].transpose(2, 0, 1), CrfParameters()
+    )
+    labels = (refined > 0.5).transpose(2, 0, 1)
+    assert (labels == (turned > 0.5)).mean() > 0.97
+
+
+def test_search_covers_every_parameter_and_the_defaults() -> None:
+    assert set(SEARCH) == set(vars(CrfParameters()))
+    assert all(getattr(CrfParameters(), key) in values for key, values in SEARCH.items())
+
+
+def test_threshold_becomes_one_half() -> None:
+    o = np.array([0.5, 0.9, 0.99])
+    probability = foreground_probability(o, o > 0.9, 0.9)
+    # logit 0.9 = ln 9 is subtracted: the odds 1, 9 and 99 become 1 / 9, 1 and 11.
+    np.testing.assert_allclose(probability, [1 / 10, 1 / 2, 11 / 12], rtol=1e-5)
+
+
+def test_other_proposals_turn_into_background_as_sure_as_they_were() -> None:
+    o = np.array([0.99, 0.99, 0.5])
+    probability = foreground_probability(o, np.array([True, False, False]), 0.9)
+    np.testing.assert_allclose(probability, [11 / 12, 1 / 12, 1 / 10], rtol=1e-5)
+
+
+def test_half_precision_may_round_o_to_zero_or_one() -> None:
+    o = np.array([0.0, 1.0], dtype=np.float16)
+    probability = foreground_probability(o, o > 0.5, 0.5)
+    assert probability.dtype == np.float32
+    np.testing.assert_allclose(probability, [1e-4, 1 - 1e-4], rtol=1e-3)
+
+
+def test_probability_above_one_half_is_the_chosen_proposal() -> None:
+    o = np.random.default_rng(0).random((2, *SHAPE))
+    mask = (o > 0.7) & (GRID[:, 0] < 4).reshape(SHAPE)
+    np.testing.assert_array_equal(foreground_probability(o, mask, 0.7) > 0.5, mask)

@@ -1,0 +1,83 @@
+"""Records beside products, and the check that nothing changed since."""
+
+from pathlib import Path
+
+import pytest
+
+from civa import __version__
+from civa.files import digest, read_json
+from civa.provenance import record_path, verify, versions, write_record
+
+
+def make(product: Path, *inputs: Path, stage: str = "stage") -> Path:
+    """Make a product from its inputs' contents, and record it."""
+    product.write_text(product.name + "".join(path.read_text() for path in inputs))
+    write_record(stage, inputs=inputs, outputs=[product], parameters={"x": 1}, seconds=0.1234)
+    return product
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> dict[str, Path]:
+    """source -> atoms -> volumes -> scores, and masks from volumes."""
+    source = tmp_path / "source"
+    source.write_text("downloaded by hand")
+    atoms = make(tmp_path / "atoms", source, stage="build-template")
+    volumes = make(tmp_path / "volumes", atoms, stage="simulate")
+    masks = make(tmp_path / "masks", volumes, stage="segment")
+    scores = make(tmp_path / "scores", volumes, masks, stage="score")
+    names = {"source": source, "atoms": atoms, "volumes": volumes, "masks": masks}
+    return {**names, "scores": scores}
+
+
+def test_a_record_says_what_made_the_product(chain: dict[str, Path]) -> None:
+    record = read_json(record_path(chain["scores"]))
+    assert record_path(chain["scores"]).name == "scores.provenance.json"
+    assert record["stage"] == "score"
+    assert record["parameters"] == {"x": 1}
+    assert record["sha256"] == digest(chain["scores"])
+    assert record["inputs"] == {str(chain[n]): digest(chain[n]) for n in ("volumes", "masks")}
+    assert record["seconds"] == 0.12
+    assert record["versions"] == versions()
+
+
+def test_versions_name_this_package_and_its_libraries() -> None:
+    assert versions()["civa"] == __version__
+    assert {"python", "numpy", "scipy", "mrcfile", "gemmi"} <= versions().keys()
+
+
+def test_a_fresh_product_passes(chain: dict[str, Path]) -> None:
+    for path in chain.values():
+        verify(path)
+
+
+@pytest.mark.parametrize("changed", ["source", "atoms", "volumes", "masks", "scores"])
+def test_a_change_anywhere_upstream_is_named(chain: dict[str, Path], changed: str) -> None:
+    chain[changed].write_text("edited")
+    with pytest.raises(ValueError, match=f"{changed} is not the file that stage .* recorded"):
+        verify(chain["scores"])
+
+
+def test_an_ancestor_made_anew_is_noticed_though_its_own_record_is_right(
+    chain: dict[str, Path],
+) -> None:
+    chain["source"].write_text("another download")
+    make(chain["atoms"], chain["source"])
+    verify(chain["atoms"])
+    with pytest.raises(ValueError, match="atoms is not the file that stage 'simulate' recorded"):
+        verify(chain["scores"])
+
+
+def test_what_does_not_lie_upstream_may_change(chain: dict[str, Path]) -> None:
+    chain["masks"].write_text("edited")
+    verify(chain["volumes"])
+
+
+def test_a_deleted_intermediate_is_no_contradiction(chain: dict[str, Path]) -> None:
+    chain["atoms"].unlink()
+    verify(chain["scores"])
+
+
+def test_products_that_were_not_made_have_no_record(tmp_path: Path) -> None:
+    absent = tmp_path / "optional"
+    write_record("stage", inputs=[], outputs=[absent], parameters={}, seconds=0)
+    assert not record_path(absent).exists()
