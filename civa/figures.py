@@ -68,7 +68,9 @@ def overview(examples: Sequence[Example], *, smooth_voxels: float = 1.0) -> Figu
 
 
 def _middle(truth: NDArray[np.bool_]) -> int:
-    """Return the z of the slice that shows most of the target."""
+    """Return the z of the slice that shows most of the target; the middle one without truth."""
+    if not truth.any():
+        return len(truth) // 2
     return int(truth.sum(axis=(1, 2)).argmax())
 
 

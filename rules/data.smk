@@ -37,6 +37,7 @@ rule build_template:
         "results/{dataset}/templates/{structure}.mrc",
     log:
         "logs/{dataset}/templates/{structure}.log",
+    priority: 10  # what is wrong with a structure shows before any long work
     localrule: True
     conda:
         "../envs/civa.yaml"

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from civa.volume import read_stack
+from civa.volume import read_stack, write_volume
 
 pytestmark = pytest.mark.workflow
 
@@ -156,6 +157,51 @@ def test_scoring_refuses_masks_whose_source_changed(run: Path) -> None:
     assert done.returncode == 1
     assert "segmentation.mrcs is not the file that stage" in done.stderr
     assert not (run / "x.csv").exists()
+
+
+def own_volumes(run: Path, folder: Path, *, masks: bool) -> dict[str, Any]:
+    """Lay the run's volumes out as a user has them: one MRC file each, and a table."""
+    (folder / "own").mkdir(parents=True)
+    results = run / "results" / "small"
+    table = pd.read_csv(results / "particles.csv", dtype=str)[["id", "class"]]
+    table["path"] = [f"{name}.mrc" for name in table["id"]]
+    if masks:
+        table["mask"] = [f"{name}_mask.mrc" for name in table["id"]]
+    for row, name in enumerate(table["id"]):
+        for stack, suffix in (("volumes", ""), ("masks", "_mask")):
+            volume = read_stack(results / f"{stack}.mrcs")[row]
+            write_volume(folder / "own" / f"{name}{suffix}.mrc", volume, voxel_size_angstrom=20)
+    table.to_csv(folder / "own" / "particles.csv", index=False)
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["datasets"] = {"mine": {"import": {"table": "own/particles.csv"}}}
+    return config
+
+
+def test_own_volumes_with_masks_score_like_the_simulated_ones(run: Path, tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = own_volumes(run, folder, masks=True)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    snakemake(folder, "--", "results/mine/trivial/blob.csv", config="mine.yaml")
+    scores = [
+        pd.read_csv(root / "results" / name / "trivial" / "blob.csv")
+        for root, name in ((run, "small"), (folder, "mine"))
+    ]
+    pd.testing.assert_frame_equal(*scores)
+
+
+def test_own_volumes_without_masks_are_segmented_and_scored_n_a(run: Path, tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = own_volumes(run, folder, masks=False)
+    del config["variants"]
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    snakemake(folder, config="mine.yaml")
+    summary = (folder / "results" / "tables" / "summary.md").read_text()
+    assert "| + CRF (CIVA-Net, 3D-CRF) " in summary
+    assert "n/a" in summary
+    assert "0.0" not in summary
+    masks = read_stack(folder / "results" / "mine" / "seed1" / "civa-net" / "masks" / "iva.mrcs")
+    assert set(np.unique(masks)) <= {0, 1, 2}
+    assert (folder / "results" / "report.html").stat().st_size > 10_000
 
 
 def test_datasets_and_seeds_are_wildcards(tmp_path: Path) -> None:
