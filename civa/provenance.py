@@ -1,7 +1,7 @@
 """What made a product: a record beside it, and a check that nothing changed since."""
 
+import contextlib
 import platform
-import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -40,15 +40,12 @@ def write_record(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of civa, Python and the libraries in use."""
-    loaded = {name: metadata.version(name) for name in TRACKED if _is_installed(name)}
-    return {"civa": __version__, "python": platform.python_version(), **loaded}
-
-
-def _is_installed(name: str) -> bool:
-    return any(d.name.lower() == name for d in metadata.distributions(name=name)) or (
-        name in sys.modules
-    )
+    """Return the versions of civa, Python and the libraries that shape results."""
+    found = {"civa": __version__, "python": platform.python_version()}
+    for name in TRACKED:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def verify(product: Path) -> None:
