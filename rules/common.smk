@@ -1,5 +1,6 @@
 # What every rule file uses.  Functions only; rules stand in the other files.
 
+import os
 from pathlib import Path
 
 from civa import config as civa_config
@@ -54,8 +55,11 @@ FILES = {
 
 
 def code(stage):
-    """Source files of a stage: an edit reruns it and what follows it."""
-    return [str(path) for path in sources.stage_sources(stage)]
+    """Source files of a stage: an edit reruns it and what follows it.
+
+    Relative paths: a project that was moved as a whole has nothing to do.
+    """
+    return [os.path.relpath(path) for path in sources.stage_sources(stage)]
 
 
 def flags(section):

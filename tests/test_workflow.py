@@ -4,10 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import gemmi
 import numpy as np
 import pandas as pd
 import pytest
@@ -202,6 +206,43 @@ def test_own_volumes_without_masks_are_segmented_and_scored_n_a(run: Path, tmp_p
     masks = read_stack(folder / "results" / "mine" / "seed1" / "civa-net" / "masks" / "iva.mrcs")
     assert set(np.unique(masks)) <= {0, 1, 2}
     assert (folder / "results" / "report.html").stat().st_size > 10_000
+
+
+def four_atoms() -> str:
+    """The mmCIF text of an entry with four carbon atoms, 30 Å apart."""
+    structure = gemmi.Structure()
+    structure.name = "1abc"
+    residue = gemmi.Residue()
+    residue.name, residue.seqid = "ALA", gemmi.SeqId("1")
+    for position in ((0, 0, 0), (30, 0, 0), (0, 30, 0), (0, 0, 30)):
+        atom = gemmi.Atom()
+        atom.name, atom.element, atom.pos = "CA", gemmi.Element("C"), gemmi.Position(*position)
+        residue.add_atom(atom)
+    chain, model = gemmi.Chain("A"), gemmi.Model(1)
+    chain.add_residue(residue)
+    model.add_chain(chain)
+    structure.add_model(model)
+    structure.setup_entities()
+    return structure.make_mmcif_document().as_string()
+
+
+def test_a_missing_structure_is_fetched_in_a_folder_with_spaces(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path / "my project")
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "1abc.cif").write_text(four_atoms())
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "server"))
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["simulation"]["classes"] = {"pyramid": "1abc", "barrel": "phantom-barrel"}
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        config["structures"] = {"download": True, "server": address}
+        (folder / "fetch.yaml").write_text(yaml.safe_dump(config))
+        snakemake(folder, "--", "results/small/split.csv", config="fetch.yaml")
+        server.shutdown()
+    assert (folder / "resources" / "structures" / "1abc.cif").read_text() == four_atoms()
+    particles = pd.read_csv(folder / "results" / "small" / "particles.csv")
+    assert (particles["structure"] == "1abc").sum() == 8
 
 
 def test_datasets_and_seeds_are_wildcards(tmp_path: Path) -> None:
