@@ -1,11 +1,11 @@
 # make demo: the main job on phantoms.  make test: all tests.  make check: style and types.
-# Each sets up its own virtual environment in .venv first.
+# Each sets up its own virtual environment in .venv first; make setup does only that.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format setup clean
 
 demo: .venv/ready
 	$(SNAKEMAKE) --profile profiles/local
@@ -29,6 +29,8 @@ format: .venv/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt workflow rules
+
+setup: .venv/ready
 
 # The CPU build of torch is enough for the demo and the tests; constraints.txt pins everything.
 .venv/ready: pyproject.toml constraints.txt
