@@ -137,15 +137,23 @@ def _check_dataset(config: Config, dataset: str) -> None:
         _check_structure(config, structure)
 
 
+def local_structure(config: Config, name: str) -> Path | None:
+    """Return the structure's file in the configured folder, if it is there."""
+    return find_structure(_structures_folder(config), name)
+
+
+def _structures_folder(config: Config) -> Path:
+    return Path(config.get("structures", {}).get("folder", "structures"))
+
+
 def _check_structure(config: Config, name: str) -> None:
-    section = config.get("structures", {})
     if name.startswith(PHANTOM_PREFIX):
         if name.removeprefix(PHANTOM_PREFIX) not in PHANTOMS:
             known = [PHANTOM_PREFIX + phantom for phantom in PHANTOMS]
             raise ValueError(f"there is no phantom '{name}': choose from {known}")
         return
-    folder = Path(section.get("folder", "structures"))
-    if find_structure(folder, name) is None and not section.get("download", False):
+    folder, download = _structures_folder(config), config.get("structures", {}).get("download")
+    if local_structure(config, name) is None and not download:
         raise ValueError(
             f"structure '{name}' is missing: put {folder / name}.pdb or {folder / name}.cif there, "
             "or set structures.download: true on a machine with network"

@@ -109,6 +109,12 @@ def spline_matrix(coarse: int, fine: int) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
+def full_size(maps: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Resize maps (b, t, u, v) to (b, d, h, w), each scaled to a largest magnitude of 1."""
+    resized = resize_spline(maps, shape)
+    return resized / resized.abs().amax(dim=(-3, -2, -1), keepdim=True).clamp_min(1e-20)
+
+
 def resize_spline(maps: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Resize maps (b, t, u, v) to (b, d, h, w) by cubic splines (Sec. 4.2)."""
     _, t, u, v = maps.shape

@@ -56,18 +56,11 @@ def formatted(summary: pd.DataFrame) -> pd.DataFrame:
 
 def one_per_dataset(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Split a summary by data set; columns of other data sets' classes are left out."""
-    return {
-        str(name): formatted(
-            group.dropna(axis="columns", how="all").pipe(_keep_figures, group)
-        ).drop(columns="dataset")
-        for name, group in summary.groupby("dataset", sort=False)
-    }
-
-
-def _keep_figures(kept: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
-    """Restore figures that are missing altogether: they are to read ``n/a``."""
-    wanted = [c for c in original if c in kept or c in ("sd", *FIGURES)]
-    return original[wanted]
+    tables = {}
+    for name, group in summary.groupby("dataset", sort=False):
+        kept = [c for c in group if c in ("sd", *FIGURES) or group[c].notna().any()]
+        tables[str(name)] = formatted(group[kept]).drop(columns="dataset")
+    return tables
 
 
 def to_markdown(summary: pd.DataFrame) -> str:

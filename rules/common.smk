@@ -107,8 +107,7 @@ def structure_file(wildcards):
     name = wildcards.structure
     if name.startswith(civa_config.PHANTOM_PREFIX):
         return []
-    section = config.get("structures", {})
-    local = civa_config.find_structure(Path(section.get("folder", "structures")), name)
+    local = civa_config.local_structure(config, name)
     return str(local or f"resources/structures/{name}.cif")
 
 
@@ -159,10 +158,13 @@ def every_product():
     files = [
         file.format(dataset=dataset) for dataset in config["datasets"] for file in data
     ]
-    files += [
-        file.removesuffix("csv") + "mrcs" for file in files if "/trivial/" in file
-    ]
     files += [file for _, _, _, file in score_rows()]
+    files += [
+        f"results/{dataset}/trivial/{rule_name}.{suffix}"
+        for dataset in config["datasets"]
+        for rule_name in TRIVIAL
+        for suffix in ("mrcs", "json")
+    ]
     for variant in [civa_config.BASE, *config.get("variants", {})]:
         own = [p for p in FILES if civa_config.home(config, p, variant) == variant]
         for dataset in config["datasets"]:

@@ -134,6 +134,15 @@ def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:
     assert jobs["binarize"] == 1  # of the merged maps only
 
 
+def test_a_deleted_trivial_mask_is_rebuilt(run: Path) -> None:
+    mask = run / "results" / "small" / "trivial" / "blob.mrcs"
+    content = mask.read_bytes()
+    mask.unlink()
+    jobs = planned(run)
+    mask.write_bytes(content)
+    assert set(jobs) == {"trivial", "score_trivial", "tabulate", "report", "all"}
+
+
 def test_the_same_seed_gives_the_same_masks_and_scores(
     run: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

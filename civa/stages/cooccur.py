@@ -11,7 +11,7 @@ from civa.checkpoints import load_classifier
 from civa.classifier import Classifier
 from civa.cooccurrence import cooccurrence_map, group_consensus
 from civa.dataset import ParticleSet, draw_group
-from civa.seeds import resize_spline
+from civa.seeds import full_size
 from civa.training import prepare
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
 
@@ -48,9 +48,8 @@ def run(
         consensus = group_consensus(_features(model, stack[group], layer, device))
         for members in _chunks(np.flatnonzero(guide == label), batch_size):
             features = _features(model, stack[members], layer, device)
-            resized = resize_spline(cooccurrence_map(features, consensus), stack.shape[1:])
-            scale = resized.abs().amax(dim=(-3, -2, -1), keepdim=True).clamp_min(1e-20)
-            maps[members] = (resized / scale).cpu().numpy()
+            matched = cooccurrence_map(features, consensus)
+            maps[members] = full_size(matched, stack.shape[1:]).cpu().numpy()
     write_stack(out, maps, voxel_size_angstrom=stack_voxel_size(volumes))
 
 

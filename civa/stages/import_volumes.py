@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from civa.dataset import UNANNOTATED, read_particles
 from civa.files import write_csv
+from civa.metrics import is_annotated
 from civa.volume import read_volume, standardize, write_stack
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def run(
     write_stack(volumes, standardize(boxes), voxel_size_angstrom=sizes[0])
     write_stack(masks, labels, voxel_size_angstrom=sizes[0])
     write_csv(particles, rows.drop(columns="mask", errors="ignore"))
-    annotated = int((labels[:, 0, 0, 0] != UNANNOTATED).sum())
+    annotated = int(is_annotated(labels).sum())
     logger.info("%d volumes of %d classes, %d with a mask", len(rows), len(names), annotated)
 
 

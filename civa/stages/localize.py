@@ -12,9 +12,9 @@ from civa.dataset import ParticleSet
 from civa.files import write_csv
 from civa.seeds import (
     channel_weights,
+    full_size,
     gradients,
     localization_map,
-    resize_spline,
     respond_weights,
 )
 from civa.training import prepare
@@ -64,9 +64,7 @@ def run(
             ),
         }
         for path, seed in seeds.items():
-            resized = resize_spline(seed, stack.shape[1:])
-            scale = resized.abs().amax(dim=(-3, -2, -1), keepdim=True).clamp_min(1e-20)
-            maps[path][part] = (resized / scale).cpu().numpy()
+            maps[path][part] = full_size(seed, stack.shape[1:]).cpu().numpy()
     for path, values in maps.items():
         write_stack(path, values, voxel_size_angstrom=stack_voxel_size(volumes))
     silent = int((maps[gradcam].reshape(len(stack), -1).max(axis=1) <= 0).sum())

@@ -3,9 +3,9 @@
 import logging
 from pathlib import Path
 
-from civa.config import is_imported, load, settings, structures
+from civa.config import is_imported, load, local_structure, settings, structures
 from civa.phantoms import phantom
-from civa.structures import PHANTOM_PREFIX, find_structure, read_atoms
+from civa.structures import PHANTOM_PREFIX, read_atoms
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +27,16 @@ def run(config: Path) -> None:
 
 
 def _check_structure(values: dict, name: str, *, box_angstrom: float) -> None:
-    section = values.get("structures", {})
     if name.startswith(PHANTOM_PREFIX):
         atoms = phantom(name.removeprefix(PHANTOM_PREFIX))
     else:
-        path = find_structure(Path(section.get("folder", "structures")), name)
+        path = local_structure(values, name)
         if path is None:
             logger.info("%s is to be downloaded", name)
             return
-        atoms = read_atoms(path, assembly=section.get("assembly", "biological"))
+        atoms = read_atoms(
+            path, assembly=values.get("structures", {}).get("assembly", "biological")
+        )
     if atoms.diameter_angstrom > box_angstrom:
         raise ValueError(
             f"structure '{name}' is {atoms.diameter_angstrom:.0f} Å across but the box only "
