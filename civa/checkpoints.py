@@ -9,9 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from civa.classifier import Classifier, build_classifier
 from civa.files import replacing
-from civa.iva import AffinityNetwork
 from civa.training import Network
 
 
@@ -36,17 +34,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from error
 
 
-def load_classifier(path: Path) -> Classifier:
-    """Build the classifier that a weights file describes."""
-    return _load(path, build_classifier)
+def load_network(path: Path, build: Callable[..., Network]) -> Network:
+    """Build the network that a weights file describes, ready for inference.
 
-
-def load_affinity_network(path: Path) -> AffinityNetwork:
-    """Build the affinity network that a weights file describes."""
-    return _load(path, AffinityNetwork)
-
-
-def _load(path: Path, build: Callable[..., Network]) -> Network:
+    Raises
+    ------
+    ValueError
+        If the file is no weights file, or describes a network of another kind.
+    """
     description, state = _read(path)
     try:
         model = build(**description)

@@ -124,7 +124,7 @@ def _cnn1_bn(classes: int, box_voxels: int) -> Classifier:
     return _cnn1(classes, box_voxels, norm=True)
 
 
-def classification_loss(scores: Tensor, targets: Tensor) -> Tensor:
+def classification_loss(scores: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of the predicted class.
 
     Eq. (9), Sec. 4.5.  # ASSUME: the mean over the batch, where the paper writes a sum; the
@@ -136,12 +136,14 @@ def classification_loss(scores: Tensor, targets: Tensor) -> Tensor:
         (b, k) before the softmax.
     targets
         (b,) class index 0 .. k - 1.
+    weights
+        (k,) weight of every class, for data sets of unequal classes; None: all alike.
 
     Returns
     -------
     Scalar L_B.
     """
-    return functional.cross_entropy(scores, targets)
+    return functional.cross_entropy(scores, targets, weight=weights)
 
 
 @torch.no_grad()

@@ -123,7 +123,13 @@ def _check_dataset(config: Config, dataset: str) -> None:
         raise ValueError("neighbours: distractors needs a list 'distractors', or neighbours: none")
     if not math.isfinite(simulation["snr"]):
         raise ValueError(f"simulation.snr is {simulation['snr']}: expected a finite number")
-    volumes = len(simulation["classes"]) * simulation["per_class"]
+    counts = volumes_per_class(simulation)
+    if set(counts) != set(simulation["classes"]):
+        raise ValueError(
+            f"simulation.per_class names {sorted(counts)}, expected the classes "
+            f"{sorted(simulation['classes'])}"
+        )
+    volumes = sum(counts.values())
     if simulation.get("shards", 1) > volumes:
         raise ValueError(
             f"simulation.shards ({simulation['shards']}) exceeds the {volumes} volumes"
@@ -131,8 +137,8 @@ def _check_dataset(config: Config, dataset: str) -> None:
     low, high = simulation.get("defocus_um", (4.0, 7.0))
     if low > high:
         raise ValueError(f"defocus_um [{low}, {high}]: expected the smaller value first")
-    for name in simulation["classes"]:
-        split_counts(simulation["per_class"], fractions, name=name)
+    for name, count in counts.items():
+        split_counts(count, fractions, name=name)
     for structure in structures(config, dataset):
         _check_structure(config, structure)
 
@@ -170,11 +176,24 @@ def _overrides(config: Config, dataset: str) -> Config:
     return config["datasets"][dataset] or {}
 
 
+def seeds(config: Config, dataset: str) -> list[int]:
+    """Return the seeds of a data set: its own, or everybody's."""
+    return list(_overrides(config, dataset).get("seeds", config["seeds"]))
+
+
 def listed_files(table: Path) -> list[Path]:
     """List the boxes and masks that a table of own volumes names, to track their changes."""
     rows = read_particles(table)
     columns = [column for column in ("path", "mask") if column in rows]
     return [table.parent / name for column in columns for name in rows[column] if name]
+
+
+def volumes_per_class(simulation: Config) -> dict[str, int]:
+    """Return how many volumes of every class are to be simulated."""
+    asked = simulation["per_class"]
+    return (
+        dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(simulation["classes"], asked)
+    )
 
 
 def structures(config: Config, dataset: str) -> list[str]:

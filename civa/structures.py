@@ -1,4 +1,4 @@
-"""Atoms to electron potential (Sec. 5.1): PDB or mmCIF files and built-in phantoms.
+"""Structures to electron potential (Sec. 5.1): PDB or mmCIF files, MRC maps, phantoms.
 
 Coordinates are in ångström, (n, 3) in x, y, z as in the file; maps are z, y, x.
 """
@@ -13,8 +13,10 @@ from scipy import ndimage
 
 PHANTOM_PREFIX = "phantom-"
 STRUCTURE_SUFFIXES = (".pdb", ".cif", ".pdb.gz", ".cif.gz", ".ent", ".mmcif")
+MAP_SUFFIXES = (".mrc", ".map")
 OVERSAMPLING = 2  # templates are kept at half the voxel size, so that turning them loses little
 FWHM_TO_SIGMA = 0.225  # Gaussian sigma per ångström of resolution, the convention of map makers
+PROTEIN_POTENTIAL = 0.065  # Å / Å^3, as templates of atoms have it inside their contour
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,13 @@ class Atoms:
 
 
 def find_structure(folder: Path, name: str) -> Path | None:
-    """Return the structure file called ``name`` in ``folder``, whatever its format."""
+    """Return the file called ``name`` in ``folder`` or its sub-folders, whatever its format."""
+    inner = sorted(path for path in folder.glob("*") if path.is_dir())
     candidates = (
-        folder / f"{stem}{s}" for stem in (name, name.lower()) for s in STRUCTURE_SUFFIXES
+        place / f"{stem}{s}"
+        for place in (folder, *inner)
+        for stem in (name, name.lower())
+        for s in (*STRUCTURE_SUFFIXES, *MAP_SUFFIXES)
     )
     return next((path for path in candidates if path.is_file()), None)
 
@@ -122,12 +128,67 @@ def electron_potential(
     (m, m, m) potential, z, y, x, m odd, centre at m // 2.
     """
     spacing = voxel_size_angstrom / OVERSAMPLING
-    sigma = np.hypot(FWHM_TO_SIGMA * resolution_angstrom, voxel_size_angstrom / np.sqrt(12))
+    sigma = _blur_angstrom(voxel_size_angstrom, resolution_angstrom)
     half = int(np.ceil((atoms.diameter_angstrom / 2 + 3 * sigma) / spacing))
     size = 2 * half + 1
     coordinates = atoms.centred().positions[:, ::-1] / spacing + half  # (n, 3) z, y, x
     potential = _splat(coordinates, atoms.weights, size)
     return ndimage.gaussian_filter(potential, sigma / spacing).astype(np.float32)
+
+
+def _blur_angstrom(voxel_size_angstrom: float, resolution_angstrom: float) -> float:
+    return float(np.hypot(FWHM_TO_SIGMA * resolution_angstrom, voxel_size_angstrom / np.sqrt(12)))
+
+
+def map_potential(
+    density: NDArray,
+    map_voxel_angstrom: float,
+    *,
+    voxel_size_angstrom: float,
+    resolution_angstrom: float,
+) -> NDArray[np.float32]:
+    """Turn a density map (of EMDB, say) into a template of the electron potential.
+
+    Maps come in arbitrary units: what is below zero counts as solvent, and the inside of the
+    contour at a quarter of the maximum is scaled to the mean potential of protein, so that
+    maps and atoms can be mixed in one data set.
+
+    Parameters
+    ----------
+    density
+        (d, h, w) map, protein positive.
+    map_voxel_angstrom
+        Voxel size of the map.
+    voxel_size_angstrom, resolution_angstrom
+        As in `electron_potential`; a map is blurred as if it were exact.
+
+    Returns
+    -------
+    (m, m, m) potential, z, y, x, m odd, centre of mass at m // 2.
+
+    Raises
+    ------
+    ValueError
+        If the map holds nothing positive.
+    """
+    solid = np.clip(density, 0, None).astype(np.float64)
+    if solid.max() <= 0:
+        raise ValueError("the map holds no positive density: invert its contrast, protein positive")
+    spacing = voxel_size_angstrom / OVERSAMPLING
+    sigma = _blur_angstrom(voxel_size_angstrom, resolution_angstrom)
+    margin = int(np.ceil(3 * sigma / map_voxel_angstrom))
+    blurred = ndimage.gaussian_filter(np.pad(solid, margin), sigma / map_voxel_angstrom)
+    centre = np.array(ndimage.center_of_mass(blurred))
+    corners = np.argwhere(blurred > 1e-3 * blurred.max())
+    reach = np.abs(corners - centre).max() * map_voxel_angstrom
+    half = int(np.ceil(reach / spacing)) + 1
+    step = spacing / map_voxel_angstrom
+    template = ndimage.affine_transform(
+        blurred, np.full(3, step), offset=centre - step * half, output_shape=(2 * half + 1,) * 3
+    )
+    inside = template > 0.25 * template.max()
+    scale = PROTEIN_POTENTIAL * spacing**3 / template[inside].mean()
+    return np.clip(scale * template, 0, None).astype(np.float32)
 
 
 def _splat(

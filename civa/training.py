@@ -1,9 +1,10 @@
 """The one training loop, its published and its working schedules (Sec. 4.5, 5.4, Eq. 10)."""
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -22,7 +23,12 @@ class Schedule:
     optimizer
         ``adam`` or ``sgd`` (momentum 0.9).
     decay
-        ``constant``, ``poly`` (power 0.9, per iteration) or ``one_cycle``.
+        ``constant``, ``poly`` (power 0.9), ``exponential`` (to a hundredth over the epochs) or
+        ``one_cycle``; the rate changes at every iteration.
+    weight_decay
+        L2 penalty.
+    patience
+        Epochs without a better figure on validation after which training stops; None: never.
     """
 
     optimizer: str
@@ -30,6 +36,8 @@ class Schedule:
     decay: str
     batch_size: int
     epochs: int
+    weight_decay: float = 0.0
+    patience: int | None = None
 
 
 CLASSIFIER_SCHEDULES = {
@@ -52,12 +60,11 @@ def pick_schedule(schedules: dict[str, Schedule], name: str, epochs: int | None)
     """
     if name not in schedules:
         raise ValueError(f"schedule must be one of {tuple(schedules)} (got '{name}')")
-    chosen = schedules[name]
     if epochs is None:
-        return chosen
+        return schedules[name]
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1 (got {epochs})")
-    return Schedule(chosen.optimizer, chosen.learning_rate, chosen.decay, chosen.batch_size, epochs)
+    return replace(schedules[name], epochs=epochs)
 
 
 def prepare(seed: int, threads: int) -> torch.device:
@@ -98,9 +105,10 @@ def random_flips(generator: torch.Generator) -> tuple[int, ...]:
 
 
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    rate, penalty = schedule.learning_rate, schedule.weight_decay
     if schedule.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
-    return torch.optim.SGD(model.parameters(), lr=schedule.learning_rate, momentum=0.9)
+        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=penalty)
+    return torch.optim.SGD(model.parameters(), lr=rate, weight_decay=penalty, momentum=0.9)
 
 
 def _decay(
@@ -110,6 +118,8 @@ def _decay(
         return torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=schedule.learning_rate, total_steps=max(steps, 2)
         )
+    if schedule.decay == "exponential":
+        return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.01 ** (1 / steps))
     power = 0.9 if schedule.decay == "poly" else 0.0
     return torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=power)
 
@@ -122,6 +132,7 @@ def fit(
     schedule: Schedule,
     seed: int,
     after_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
+    keep_best: str | None = None,
 ) -> list[dict[str, float]]:
     """Minimise one term of the total loss.
 
@@ -142,6 +153,10 @@ def fit(
         Seed of the shuffles and the augmentation.
     after_epoch
         Called after every epoch; its figures join the history.
+    keep_best
+        Figure of ``after_epoch`` on validation, the higher the better: the network is left with
+        the weights of its best epoch (the last one on ties), and the schedule's patience
+        counts from there.
 
     Returns
     -------
@@ -157,7 +172,8 @@ def fit(
     per_epoch = sum(1 for _ in batches(n, schedule.batch_size, torch.Generator()))
     steps = schedule.epochs * per_epoch
     decay = _decay(optimizer, schedule, steps)
-    history = []
+    history: list[dict[str, float]] = []
+    best_epoch, best_state = 0, model.state_dict()
     for epoch in range(1, schedule.epochs + 1):
         started = time.monotonic()
         model.train()
@@ -178,4 +194,18 @@ def fit(
         record["seconds"] = round(time.monotonic() - started, 2)
         logger.info("  ".join(f"{key} {value:.4g}" for key, value in record.items()))
         history.append(record)
+        if keep_best is None:
+            continue
+        if best_epoch == 0 or record[keep_best] >= history[best_epoch - 1][keep_best]:
+            best_epoch, best_state = epoch, copy.deepcopy(model.state_dict())
+        if schedule.patience is not None and epoch - best_epoch >= schedule.patience:
+            logger.info("no better %s since epoch %d: stopped", keep_best, best_epoch)
+            break
+    if keep_best is not None:
+        model.load_state_dict(best_state)
     return history
+
+
+def best_record(history: list[dict[str, float]], figure: str) -> dict[str, float]:
+    """Return the record of the epoch that `fit` kept: the last of the highest figure."""
+    return max(history, key=lambda record: (record[figure], record["epoch"]))

@@ -146,7 +146,7 @@ def score_rows():
             )
         for variant, method in civa_config.rows(config):
             title = civa_config.row_title(config, variant, method)
-            for seed in config["seeds"]:
+            for seed in civa_config.seeds(config, dataset):
                 run = f"results/{dataset}/seed{seed}/{variant}"
                 rows.append((dataset, str(seed), title, f"{run}/scores/{method}.csv"))
     return rows
@@ -168,7 +168,7 @@ def every_product():
     for variant in [civa_config.BASE, *config.get("variants", {})]:
         own = [p for p in FILES if civa_config.home(config, p, variant) == variant]
         for dataset in config["datasets"]:
-            for seed in config["seeds"]:
+            for seed in civa_config.seeds(config, dataset):
                 run = f"results/{dataset}/seed{seed}/{variant}"
                 files += [f"{run}/{name}" for product in own for name in FILES[product]]
     return files
@@ -179,7 +179,7 @@ def overviews():
     return [
         f"results/{dataset}/seed{seed}/{civa_config.BASE}/overview.png"
         for dataset in config["datasets"]
-        for seed in config["seeds"]
+        for seed in civa_config.seeds(config, dataset)
     ]
 
 

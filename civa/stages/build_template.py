@@ -1,12 +1,19 @@
-"""Atoms or a phantom -> a template of the electron potential."""
+"""Atoms, a map or a phantom -> a template of the electron potential."""
 
 import logging
 from pathlib import Path
 
 from civa.phantoms import phantom
 from civa.simulation import check_fits
-from civa.structures import OVERSAMPLING, PHANTOM_PREFIX, electron_potential, read_atoms
-from civa.volume import write_volume
+from civa.structures import (
+    MAP_SUFFIXES,
+    OVERSAMPLING,
+    PHANTOM_PREFIX,
+    electron_potential,
+    map_potential,
+    read_atoms,
+)
+from civa.volume import read_volume, write_volume
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +32,18 @@ def run(
 
     The resolution is the finest that the voxels can carry, twice their size, unless stated.
     """
-    resolution = resolution_angstrom or 2 * voxel_size_angstrom  # ASSUME: the Nyquist limit
+    scale = {
+        "voxel_size_angstrom": voxel_size_angstrom,
+        # ASSUME: the Nyquist limit
+        "resolution_angstrom": resolution_angstrom or 2 * voxel_size_angstrom,
+    }
     if structure is None:
-        atoms = phantom(name.removeprefix(PHANTOM_PREFIX))
+        template = electron_potential(phantom(name.removeprefix(PHANTOM_PREFIX)), **scale)
+    elif structure.suffix in MAP_SUFFIXES:
+        density, map_voxel = read_volume(structure)
+        template = map_potential(density, map_voxel, **scale)
     else:
-        atoms = read_atoms(structure, assembly=assembly)
-    template = electron_potential(
-        atoms, voxel_size_angstrom=voxel_size_angstrom, resolution_angstrom=resolution
-    )
+        template = electron_potential(read_atoms(structure, assembly=assembly), **scale)
     check_fits(name, template, box_voxels)
     write_volume(out, template, voxel_size_angstrom=voxel_size_angstrom / OVERSAMPLING)
-    logger.info("%s: %d atoms, %.0f Å across", name, len(atoms.weights), atoms.diameter_angstrom)
+    logger.info("%s: template of %d voxels", name, template.shape[0])

@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from civa.checkpoints import load_classifier
-from civa.classifier import Classifier
+from civa.checkpoints import load_network
+from civa.classifier import Classifier, build_classifier
 from civa.cooccurrence import cooccurrence_map, group_consensus
 from civa.dataset import ParticleSet, draw_group
 from civa.seeds import full_size
@@ -37,7 +37,7 @@ def run(
     """
     device = prepare(seed, threads)
     data = ParticleSet(particles, split)
-    model = load_classifier(weights).to(device)
+    model = load_network(weights, build_classifier).to(device)
     stack = read_stack(volumes)
     guide = pd.read_csv(predictions)["guide"].to_numpy()
     generator = np.random.default_rng(seed)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from civa.checkpoints import load_classifier
-from civa.classifier import predict
+from civa.checkpoints import load_network
+from civa.classifier import build_classifier, predict
 from civa.dataset import ParticleSet
 from civa.files import write_csv
 from civa.seeds import (
@@ -42,7 +42,7 @@ def run(
     """
     device = prepare(0, threads)
     data = ParticleSet(particles, split)
-    model = load_classifier(weights).to(device)
+    model = load_network(weights, build_classifier).to(device)
     stack = read_stack(volumes)
     predicted = np.empty(len(stack), dtype=np.int64)
     confidence = np.empty(len(stack))

@@ -25,7 +25,7 @@ def run(
     *,
     out: Path,
     choice: Path,
-    weights: tuple[float, ...] = (0.25, 0.5, 0.75),
+    weights: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75),
     default_weight: float = 0.5,
     fractions: tuple[float, ...] = FRACTIONS,
 ) -> None:

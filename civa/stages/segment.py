@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from civa.checkpoints import load_affinity_network
+from civa.checkpoints import load_network
 from civa.files import write_json
 from civa.inference import segment
+from civa.iva import AffinityNetwork
 from civa.selection import Validation, choose
 from civa.training import autocast, place, prepare
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
@@ -44,7 +45,7 @@ def run(
     The threshold is the best on validation, unless one is given.
     """
     device = prepare(0, threads)
-    model = place(load_affinity_network(weights), device)
+    model = place(load_network(weights, AffinityNetwork), device)
     stack = read_stack(volumes)
     predicted = np.empty(stack.shape, dtype=np.float16)
     with torch.no_grad(), autocast(device):

@@ -22,7 +22,7 @@ def run(
     masks: Path,
     particles: Path,
     classes: tuple[str, ...],
-    per_class: int,
+    per_class: tuple[str, ...],
     snr: float,
     distractors: tuple[str, ...] = (),
     neighbours: str = "distractors",
@@ -46,6 +46,7 @@ def run(
     """Simulate one shard of a data set.
 
     ``classes`` are written NAME=STRUCTURE; templates are files named after their structure.
+    ``per_class`` is one number of volumes, or one NAME=NUMBER for every class.
     Neighbours come from the ``distractors`` (structures without a label), from ``all``
     structures, or there are ``none``.
     """
@@ -55,7 +56,8 @@ def run(
         raise ValueError(f"shard must lie in 0 .. {shards - 1} (got {shard})")
     if len(defocus_um) != 2:
         raise ValueError(f"defocus_um needs the two ends of a range (got {list(defocus_um)})")
-    structure_of = _structures(classes)
+    structure_of = _pairs(classes, "class", "NAME=STRUCTURE")
+    counts = _counts(per_class, list(structure_of))
     maps = {path.stem: read_volume(path)[0] for path in templates}
     recipe = Recipe(
         snr=snr,
@@ -76,7 +78,8 @@ def run(
         raise ValueError(f"there is no template of {absent}: there are {sorted(maps)}")
     pool = list(distractors) if neighbours == "distractors" else list(maps)
     simulator = Simulator(maps, pool, recipe, seed=seed)
-    names = np.repeat(list(structure_of), per_class)
+    names = np.repeat(list(counts), list(counts.values()))
+    numbers = np.concatenate([np.arange(count) for count in counts.values()])
     if shards > len(names):
         raise ValueError(f"{shards} shards of {len(names)} volumes: some would be empty; use fewer")
     indices = np.array_split(np.arange(len(names)), shards)[shard]
@@ -90,7 +93,7 @@ def run(
         made = simulator.make(int(index), structure_of[name])
         boxes[row], labels[row] = made.volume, label * made.mask
         rows.append(
-            {"id": f"{name}_{index % per_class:05d}", "class": name, "label": label}
+            {"id": f"{name}_{numbers[index]:05d}", "class": name, "label": label}
             | {"structure": structure_of[name]}
             | made.metadata
         )
@@ -103,10 +106,23 @@ def run(
     write_csv(particles, pd.DataFrame(rows))
 
 
-def _structures(classes: tuple[str, ...]) -> dict[str, str]:
-    """Parse NAME=STRUCTURE."""
-    pairs = [item.split("=", 1) for item in classes]
-    for item, pair in zip(classes, pairs, strict=True):
+def _pairs(items: tuple[str, ...], what: str, form: str) -> dict[str, str]:
+    """Parse KEY=VALUE."""
+    pairs = [item.split("=", 1) for item in items]
+    for item, pair in zip(items, pairs, strict=True):
         if len(pair) != 2:
-            raise ValueError(f"class '{item}' is not of the form NAME=STRUCTURE")
-    return {name: structure for name, structure in pairs}
+            raise ValueError(f"{what} '{item}' is not of the form {form}")
+    return {name: value for name, value in pairs}
+
+
+def _counts(per_class: tuple[str, ...], names: list[str]) -> dict[str, int]:
+    """Return the number of volumes of every class, in the order of the classes."""
+    if len(per_class) == 1 and "=" not in per_class[0]:
+        counts = dict.fromkeys(names, per_class[0])
+    else:
+        counts = _pairs(per_class, "per_class", "NUMBER or NAME=NUMBER")
+    if set(counts) != set(names):
+        raise ValueError(f"per_class names {sorted(counts)}, expected the classes {sorted(names)}")
+    if not all(count.isdigit() and int(count) > 0 for count in counts.values()):
+        raise ValueError(f"per_class must be positive numbers (got {list(counts.values())})")
+    return {name: int(counts[name]) for name in names}

@@ -1,6 +1,5 @@
 """Image-level labels -> classifier (Sec. 4.2, Eq. 9)."""
 
-import copy
 import logging
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from civa.files import write_csv, write_json
 from civa.training import (
     CLASSIFIER_SCHEDULES,
     autocast,
+    best_record,
     fit,
     pick_schedule,
     place,
@@ -39,10 +39,15 @@ def run(
     schedule: str = "one_cycle",
     epochs: int | None = None,
     flips: bool = True,
+    balance: bool = False,
     seed: int = 1,
     threads: int = 1,
 ) -> None:
-    """Train the classifier on the training part; keep the epoch of best validation accuracy."""
+    """Train the classifier on the training part; keep the epoch of best validation accuracy.
+
+    With ``balance`` every class weighs the same, in the loss and in the accuracy that chooses
+    the epoch, however many volumes it has.
+    """
     device = prepare(seed, threads)
     data = ParticleSet(particles, split)
     stack = read_stack(volumes)
@@ -53,54 +58,56 @@ def run(
     targets = {part: torch.from_numpy(data.labels[data.parts[part]] - 1) for part in boxes}
     shape = {"classes": len(data.names), "box_voxels": stack.shape[-1]}
     model = place(build_classifier(architecture, **shape), device)
-    best = {"accuracy": -1.0, "epoch": 0}
-    best_state = model.state_dict()
+    counts = torch.bincount(targets["train"], minlength=len(data.names))
+    weights_of_classes = (counts.sum() / (len(counts) * counts)).to(device) if balance else None
 
     def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
         axes = random_flips(generator) if flips else ()
         with autocast(device):
             scores = model(boxes["train"][batch].flip(axes).to(device))
-            return classification_loss(scores, targets["train"][batch].to(device))
+            wanted = targets["train"][batch].to(device)
+            return classification_loss(scores, wanted, weights_of_classes)
 
-    def accuracy(part: str) -> float:
+    def accuracy(part: str) -> dict[str, float]:
         chunks = boxes[part].split(64)
         found = torch.cat([predict(model, chunk.to(device)).argmax(1).cpu() for chunk in chunks])
-        return float((found == targets[part]).double().mean())
+        right = (found == targets[part]).double()
+        classes = [right[targets[part] == c].mean() for c in targets[part].unique()]
+        return {
+            f"{part}_accuracy": float(right.mean()),
+            f"{part}_class_accuracy": float(torch.stack(classes).mean()),
+        }
 
-    def after_epoch(epoch: int) -> dict[str, float]:
-        nonlocal best_state
-        reached = accuracy("validation")
-        if reached >= best["accuracy"]:
-            best.update(accuracy=reached, epoch=epoch)
-            best_state = copy.deepcopy(model.state_dict())
-        return {"validation_accuracy": reached}
-
+    figure = "validation_class_accuracy" if balance else "validation_accuracy"
     history = fit(
         model,
         batch_loss,
         n=len(boxes["train"]),
         schedule=pick_schedule(CLASSIFIER_SCHEDULES, schedule, epochs),
         seed=seed,
-        after_epoch=after_epoch,
+        after_epoch=lambda epoch: accuracy("validation"),
+        keep_best=figure,
     )
-    model.load_state_dict(best_state)
-    test = accuracy("test")
+    best = best_record(history, figure)
     chance = float(np.bincount(data.labels).max() / len(data.labels))
-    if best["accuracy"] < 1.5 * chance:
+    if balance:
+        chance = 1 / len(data.names)
+    if best[figure] < 1.5 * chance:
         logger.warning(
             "validation accuracy is %.2f, hardly above chance (%.2f): maps of this classifier "
             "mean little; add volumes or epochs, or use architecture 'gap'",
-            *(best["accuracy"], chance),
+            *(best[figure], chance),
         )
     save_weights(weights, model, {"architecture": architecture, **shape})
     write_csv(curve, pd.DataFrame(history))
     write_json(
         metrics,
         {
-            "validation_accuracy": best["accuracy"],
-            "test_accuracy": test,
+            **accuracy("validation"),
+            **accuracy("test"),
             "chance": chance,
             "epoch": best["epoch"],
+            "epochs": len(history),
             "parameters": sum(p.numel() for p in model.parameters()),
         },
     )

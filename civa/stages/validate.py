@@ -3,9 +3,10 @@
 import logging
 from pathlib import Path
 
-from civa.config import is_imported, load, local_structure, settings, structures
+from civa.config import is_imported, load, local_structure, settings, structures, volumes_per_class
 from civa.phantoms import phantom
-from civa.structures import PHANTOM_PREFIX, read_atoms
+from civa.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
+from civa.volume import read_volume
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ def run(config: Path) -> None:
         box = simulation.get("box_voxels", 32) * simulation.get("voxel_size_angstrom", 10)
         for name in structures(values, dataset):
             _check_structure(values, name, box_angstrom=box)
-        count = simulation["per_class"] * len(simulation["classes"])
+        count = sum(volumes_per_class(simulation).values())
         logger.info("%s: %d volumes at SNR %g", dataset, count, simulation["snr"])
     logger.info("%s is in order", config)
 
@@ -33,6 +34,9 @@ def _check_structure(values: dict, name: str, *, box_angstrom: float) -> None:
         path = local_structure(values, name)
         if path is None:
             logger.info("%s is to be downloaded", name)
+            return
+        if path.suffix in MAP_SUFFIXES:
+            read_volume(path)  # its extent is checked when the template is built
             return
         atoms = read_atoms(
             path, assembly=values.get("structures", {}).get("assembly", "biological")
