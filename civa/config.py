@@ -191,9 +191,9 @@ def listed_files(table: Path) -> list[Path]:
 def volumes_per_class(simulation: Config) -> dict[str, int]:
     """Return how many volumes of every class are to be simulated."""
     asked = simulation["per_class"]
-    return (
-        dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(simulation["classes"], asked)
-    )
+    if isinstance(asked, Mapping):
+        return {str(name): int(count) for name, count in asked.items()}
+    return {name: int(asked) for name in simulation["classes"]}
 
 
 def structures(config: Config, dataset: str) -> list[str]:
