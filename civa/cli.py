@@ -36,6 +36,8 @@ VERBS = {
     "train-iva": "volumes and pairs -> inter-voxel affinity network",
     "segment": "network and CAM -> segmentation by proposals",
     "crf": "segmentation -> refined segmentation",
+    "train-segmenter": "masks, slices or pseudo labels -> a supervised baseline",
+    "apply-segmenter": "a supervised baseline -> masks",
     "trivial": "rules that learn nothing -> masks",
     "score": "masks and ground truth -> one row per test image",
     "tabulate": "scores -> tables",

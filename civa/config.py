@@ -22,33 +22,6 @@ Config = Mapping[str, Any]
 BASE = "civa-net"  # the variant that overrides nothing
 SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.yaml"
 
-# Sections whose settings shape a product, in the order of the pipeline.  A variant has its own
-# copy of a product only where it overrides one of these; the others it shares with the base.
-LINEAGE = {
-    "classifier": ("classifier",),
-    "seeds": ("classifier", "localize"),
-    "seed_masks": ("classifier", "localize", "binarize"),
-    "cooccurrence": ("classifier", "localize", "cooccurrence"),
-    "merged": ("classifier", "localize", "cooccurrence", "merge"),
-    "pseudo_labels": ("classifier", "localize", "cooccurrence", "merge", "binarize"),
-}
-for _product, _parent in (
-    ("pairs", "pseudo_labels"),
-    ("iva", "pairs"),
-    ("segment", "iva"),
-    ("crf", "segment"),
-):
-    LINEAGE[_product] = (*LINEAGE[_parent], _product)
-
-# Rows of the tables: method -> (title, product that its masks belong to).
-METHODS = {
-    "gradcam": ("Grad-CAM", "seed_masks"),
-    "respondcam": ("Respond-CAM", "seed_masks"),
-    "cooccurrence": ("+ CO", "pseudo_labels"),
-    "iva": ("+ IVA (CIVA-Net)", "segment"),
-    "crf": ("+ CRF (CIVA-Net, 3D-CRF)", "crf"),
-}
-
 
 def load(path: Path) -> dict[str, Any]:
     """Read a configuration file and check it.
@@ -86,8 +59,13 @@ def check(config: Any, *, source: str = "config.yaml") -> None:
             _check_dataset(config, dataset)
         except ValueError as error:
             raise ValueError(f"{source}, data set '{dataset}': {error}") from error
-    if BASE in config.get("variants", {}):
-        raise ValueError(f"{source}, variants: '{BASE}' is the method itself; choose another name")
+    for name, variant in config.get("variants", {}).items():
+        if name == BASE:
+            raise ValueError(f"{source}, variants: '{name}' is the method itself; rename it")
+        if variant == {"without": ["crf"]}:
+            raise ValueError(
+                f"{source}, variants.{name}: the method without the CRF is the row '+ IVA' already"
+            )
 
 
 def _check_dataset(config: Config, dataset: str) -> None:
@@ -210,31 +188,11 @@ def settings(
     merged = dict(config.get(section) or {})
     if dataset is not None:
         merged |= _overrides(config, dataset).get(section) or {}
-    merged |= config.get("variants", {}).get(variant, {}).get(section) or {}
-    return merged
-
-
-def home(config: Config, product: str, variant: str) -> str:
-    """Return the variant whose copy of a product is to be used: its own, or the base's."""
     overridden = config.get("variants", {}).get(variant, {})
-    return variant if any(section in overridden for section in LINEAGE[product]) else BASE
-
-
-def rows(config: Config) -> list[tuple[str, str]]:
-    """List the rows of the tables as (variant, method); shared rows appear once."""
-    variants = [BASE, *config.get("variants", {})]
-    return [
-        (variant, method)
-        for variant in variants
-        for method, (_, product) in METHODS.items()
-        if home(config, product, variant) == variant
-    ]
-
-
-def row_title(config: Config, variant: str, method: str) -> str:
-    """Return how a row is called in the tables."""
-    title, _ = METHODS[method]
-    return title if variant == BASE else f"{title} [{variant}]"
+    merged |= overridden.get(section) or {}
+    if section == "merge" and "co" in overridden.get("without", []):
+        merged["weights"] = [1.0]  # w1 = 1: the merged map is Grad-CAM alone
+    return merged
 
 
 def command_flags(values: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ SEARCH: dict[str, tuple[Any, ...]] = {  # tried one parameter at a time, on vali
     "bilateral_intensity": (0.25, 0.5, 1.0, 1.5),
     "smooth_weight": (0.0, 0.3, 1.0, 3.0, 10.0),
     "smooth_spatial": (1.0, 2.0, 3.0),
-    "confidence": (0.5, 1.0, 2.0, 4.0),
+    "confidence": (0.25, 0.5, 1.0, 2.0, 4.0),
     "iterations": (2, 5, 10),
 }
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from civa import config as civa_config
+from civa import runs as civa_runs
 from civa import sources
 
 TORCH_THREADS = 2  # results are bit-identical only at equal numbers of threads
@@ -19,14 +20,6 @@ SPLIT = "results/{dataset}/split.csv"
 TABLES = "--particles {input.particles:q} --split {input.split:q}"
 TRUTH = f"{TABLES} --masks {{input.masks:q}} --predictions {{input.predictions:q}}"
 
-# Rows of the tables that learn nothing.
-TRIVIAL = {
-    "ball": "trivial: centred ball",
-    "lowpass": "trivial: low-pass",
-    "centre": "trivial: low-pass, centred window",
-    "blob": "trivial: low-pass, window at brightest blob",
-}
-
 # Maps that are cut into masks: method -> (product, file).
 BINARIZED = {
     "gradcam": ("seeds", "gradcam.mrcs"),
@@ -34,7 +27,7 @@ BINARIZED = {
     "cooccurrence": ("merged", "merged.mrcs"),
 }
 
-# Files of every product of the method; the sections that shape it are in civa/config.py.
+# Files of every product of the method; the sections that shape it are in civa/runs.py.
 FILES = {
     "classifier": ["classifier.safetensors", "classifier.json", "classifier_curve.csv"],
     "seeds": ["gradcam.mrcs", "respondcam.mrcs", "predictions.csv"],
@@ -52,6 +45,9 @@ FILES = {
     "segment": ["segmentation.mrcs", "masks/iva.mrcs", "masks/iva.json"],
     "crf": ["masks/crf.mrcs", "masks/crf.json"],
 }
+for name in civa_runs.BASELINES:
+    FILES[name] = [f"{name}.safetensors", f"{name}.json", f"{name}_curve.csv"]
+    FILES[name] += [f"masks/{name}.mrcs", f"masks/{name}.json"]
 
 
 def code(stage):
@@ -96,8 +92,9 @@ def made(product, name):
     """Input function: a file of a product, from the run that owns it."""
 
     def of(wildcards):
-        home = civa_config.home(config, product, wildcards.variant)
-        return f"results/{wildcards.dataset}/seed{wildcards.seed}/{home}/{name}"
+        home = civa_runs.home(config, product, wildcards.variant)
+        run = civa_runs.run_folder(wildcards.dataset, wildcards.seed, home)
+        return f"{run}/{name}"
 
     return of
 
@@ -136,20 +133,19 @@ def one_of(names):
     return "|".join(names) or "(?!)"
 
 
-def score_rows():
-    """All rows of the tables: (data set, seed, title, file of scores)."""
-    rows = []
-    for dataset in config["datasets"]:
-        for rule_name, title in TRIVIAL.items():
-            rows.append(
-                (dataset, "-", title, f"results/{dataset}/trivial/{rule_name}.csv")
-            )
-        for variant, method in civa_config.rows(config):
-            title = civa_config.row_title(config, variant, method)
-            for seed in civa_config.seeds(config, dataset):
-                run = f"results/{dataset}/seed{seed}/{variant}"
-                rows.append((dataset, str(seed), title, f"{run}/scores/{method}.csv"))
-    return rows
+def all_runs():
+    """All runs of the configuration: (data set, variant, folder)."""
+    return [
+        (dataset, variant, civa_runs.run_folder(dataset, seed, variant))
+        for variant in civa_runs.variants(config)
+        for dataset in config["datasets"]
+        for seed in civa_config.seeds(config, dataset)
+    ]
+
+
+def main_runs():
+    """The folders of the runs of the method itself."""
+    return [run for _, variant, run in all_runs() if variant == civa_config.BASE]
 
 
 def every_product():
@@ -158,29 +154,17 @@ def every_product():
     files = [
         file.format(dataset=dataset) for dataset in config["datasets"] for file in data
     ]
-    files += [file for _, _, _, file in score_rows()]
+    files += [row.scores for row in civa_runs.rows(config)]
     files += [
         f"results/{dataset}/trivial/{rule_name}.{suffix}"
         for dataset in config["datasets"]
-        for rule_name in TRIVIAL
+        for rule_name in civa_runs.TRIVIAL
         for suffix in ("mrcs", "json")
     ]
-    for variant in [civa_config.BASE, *config.get("variants", {})]:
-        own = [p for p in FILES if civa_config.home(config, p, variant) == variant]
-        for dataset in config["datasets"]:
-            for seed in civa_config.seeds(config, dataset):
-                run = f"results/{dataset}/seed{seed}/{variant}"
-                files += [f"{run}/{name}" for product in own for name in FILES[product]]
+    for _, variant, run in all_runs():
+        own = civa_runs.products(config, variant)
+        files += [f"{run}/{name}" for product in own for name in FILES[product]]
     return files
-
-
-def overviews():
-    """The overview figure of every run of the method itself."""
-    return [
-        f"results/{dataset}/seed{seed}/{civa_config.BASE}/overview.png"
-        for dataset in config["datasets"]
-        for seed in civa_config.seeds(config, dataset)
-    ]
 
 
 def imported_boxes(wildcards):

@@ -18,7 +18,7 @@ rule trivial:
     benchmark:
         "benchmarks/{dataset}/trivial/{rule}.tsv"
     wildcard_constraints:
-        rule=one_of(TRIVIAL),
+        rule=one_of(civa_runs.TRIVIAL),
     conda:
         "../envs/civa.yaml"
     shell:
@@ -62,26 +62,24 @@ use rule score_trivial as score with:
 
 rule tabulate:
     input:
-        scores=[file for _, _, _, file in score_rows()],
+        scores=scored,
+        particles=[PARTICLES.format(dataset=d) for d in config["datasets"]],
         code=code("tabulate"),
     output:
-        runs="results/tables/runs.csv",
-        summary="results/tables/summary.csv",
-        markdown="results/tables/summary.md",
-        latex="results/tables/summary.tex",
+        multiext(
+            "results/tables/summary", ".csv", ".md", ".tex"
+        ),
+        ["results/tables/runs.csv"],
     log:
         "logs/tabulate.log",
     localrule: True
     conda:
         "../envs/civa.yaml"
     params:
-        rows=civa_config.command_flags(
-            {"rows": ["|".join(row[:3]) for row in score_rows()]}
-        ),
+        config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     shell:
-        "python -m civa tabulate --scores {input.scores:q} {params.rows} --runs {output.runs:q} "
-        "--summary {output.summary:q} --markdown {output.markdown:q} --latex {output.latex:q} "
-        "--log {log:q}"
+        "python -m civa tabulate --scores {input.scores:q} --particles {input.particles:q} "
+        "--out results/tables {params.config} --log {log:q}"
 
 
 rule draw:

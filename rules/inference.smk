@@ -36,12 +36,28 @@ rule segment:
         "--choice {output.choice:q} --threads {threads} {params.flags} --log {log:q}"
 
 
+def refined(iva, merged):
+    """Input function: what the CRF refines, O, or the merged map where IVA is switched off."""
+
+    def of(wildcards):
+        off = "iva" in civa_runs.without(config, wildcards.variant)
+        return made(*(merged if off else iva))(wildcards)
+
+    return of
+
+
 rule crf:
     input:
         volumes=VOLUMES,
-        segmentation=made("segment", "segmentation.mrcs"),
-        proposals=made("segment", "masks/iva.mrcs"),
-        segment_choice=made("segment", "masks/iva.json"),
+        segmentation=refined(
+            ("segment", "segmentation.mrcs"), ("merged", "merged.mrcs")
+        ),
+        proposals=refined(
+            ("segment", "masks/iva.mrcs"), ("pseudo_labels", "masks/cooccurrence.mrcs")
+        ),
+        segment_choice=refined(
+            ("segment", "masks/iva.json"), ("pseudo_labels", "masks/cooccurrence.json")
+        ),
         masks=MASKS,
         particles=PARTICLES,
         split=SPLIT,

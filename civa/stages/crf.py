@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from civa.baselines import lowpass
 from civa.crf import SEARCH, CrfParameters, foreground_probability, refine
@@ -61,8 +62,8 @@ def run(
         iterations,
     )
     chosen = read_stack(proposals) > BACKGROUND
-    threshold = read_json(segment_choice)["threshold"]
-    probability = foreground_probability(read_stack(segmentation), chosen, threshold)
+    maps, cut = _calibrated(read_stack(segmentation), read_json(segment_choice))
+    probability = foreground_probability(maps, chosen, cut)
     guides = standardize(lowpass(standardize(read_stack(volumes)), guide_sigma))
     validation = Validation(masks, particles, split, predictions)
     tried: dict[str, dict[str, float]] = {}
@@ -83,6 +84,19 @@ def run(
     voxel_size = stack_voxel_size(volumes)
     write_stack(out, found * guide[:, None, None, None], voxel_size_angstrom=voxel_size)
     write_json(choice, {"parameters": asdict(parameters), "validation_miou": tried, "empty": empty})
+
+
+def _calibrated(maps: NDArray, choice: dict[str, Any]) -> tuple[NDArray, float]:
+    """Return maps in [0, 1] and the cut that made their masks.
+
+    O has a threshold; a merged map, refined where IVA is switched off, was cut at a share of
+    its voxels, so its ranks stand in for it.
+    """
+    if "threshold" in choice:
+        return maps, choice["threshold"]
+    flat = np.asarray(maps, dtype=np.float32).reshape(len(maps), -1)
+    ranks = rankdata(flat, method="min", axis=1) / flat.shape[1]
+    return ranks.reshape(maps.shape), 1 - choice["fraction"]
 
 
 def _search(

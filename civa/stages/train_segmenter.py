@@ -1,0 +1,112 @@
+"""Volumes and labels of voxels -> a baseline with stronger supervision (Sec. 5.3, 5.4)."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from civa.checkpoints import save_weights
+from civa.dataset import ParticleSet
+from civa.files import write_csv, write_json
+from civa.metrics import is_annotated
+from civa.selection import Validation
+from civa.supervised import (
+    SEGMENTER_SCHEDULES,
+    SUPERVISIONS,
+    best_cut,
+    build_segmenter,
+    central_slice,
+    predict_voxels,
+    segmentation_loss,
+)
+from civa.training import autocast, best_record, fit, pick_schedule, place, prepare, random_flips
+from civa.volume import read_stack, standardize
+
+logger = logging.getLogger(__name__)
+FIGURE = "validation_miou"
+
+
+def run(
+    volumes: Path,
+    annotations: Path,
+    masks: Path,
+    particles: Path,
+    split: Path,
+    *,
+    weights: Path,
+    metrics: Path,
+    curve: Path,
+    network: str,
+    supervision: str,
+    width: int = 32,
+    schedule: str | None = None,
+    epochs: int | None = None,
+    patience: int | None = None,
+    flips: bool = True,
+    seed: int = 1,
+    threads: int = 1,
+) -> None:
+    """Train on the annotations of the training part; keep the epoch of best validation mIoU.
+
+    ``annotations`` are the ground truth (``full``; ``slice`` looks at one slice of each) or the
+    pseudo labels (``pseudo``).  Without an annotated training volume nothing is trained, and
+    the metrics say so.
+    """
+    if supervision not in SUPERVISIONS:
+        raise ValueError(f"supervision must be one of {SUPERVISIONS} (got '{supervision}')")
+    device = prepare(seed, threads)
+    data = ParticleSet(particles, split)
+    stack, known = read_stack(volumes), read_stack(annotations)
+    train = data.parts["train"]
+    train = train[is_annotated(known[train])]
+    model = place(build_segmenter(network, len(data.names), width), device)
+    description = {"network": network, "classes": len(data.names), "width": width}
+    save = {"supervision": supervision, "parameters": sum(p.numel() for p in model.parameters())}
+    if not len(train):
+        reason = "no training volume has a mask"
+        logger.warning("%s: %s is not trained", reason, network)
+        save_weights(weights, model, description)
+        write_json(metrics, {**save, "skipped": reason})
+        write_csv(curve, pd.DataFrame(columns=["epoch", "loss", "seconds"]))
+        return
+    boxes = torch.from_numpy(standardize(stack[train])).unsqueeze(1)
+    targets = torch.from_numpy(np.asarray(known[train], dtype=np.int8))
+    if supervision == "slice":
+        share = float((central_slice(targets) > 0).sum() / (targets > 0).sum())
+        save["annotated_target_voxels"] = round(share, 4)
+        targets = central_slice(targets)
+    chosen = pick_schedule(SEGMENTER_SCHEDULES, schedule or network, epochs)
+    chosen = replace(chosen, patience=patience or chosen.patience)
+    validation = Validation(masks, particles, split)
+    held_out, labels = stack[validation.indices], data.labels[validation.indices]
+
+    def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+        axes = random_flips(generator) if flips else ()
+        with autocast(device):
+            scores = model(boxes[batch].flip(axes).to(device))
+        wanted = targets[batch].flip(axes).long().to(device)
+        return segmentation_loss([s.float() for s in scores], wanted)
+
+    def after_epoch(epoch: int) -> dict[str, float]:
+        if not validation.is_possible:
+            return {}
+        cut, tried = best_cut(*predict_voxels(model, held_out, device), labels, validation)
+        return {FIGURE: max(tried.values()), "cut": cut}
+
+    history = fit(
+        model,
+        batch_loss,
+        n=len(boxes),
+        schedule=chosen,
+        seed=seed,
+        after_epoch=after_epoch,
+        keep_best=FIGURE if validation.is_possible else None,
+    )
+    best = best_record(history, FIGURE) if validation.is_possible else history[-1]
+    save_weights(weights, model, description)
+    write_csv(curve, pd.DataFrame(history))
+    write_json(metrics, {**save, **best, "epochs": len(history), "volumes": len(boxes)})
