@@ -9,6 +9,7 @@ import argparse
 import importlib
 import inspect
 import logging
+import shlex
 import sys
 import time
 import types
@@ -43,6 +44,7 @@ VERBS = {
     "tabulate": "scores -> tables",
     "draw": "masks and scores -> figures",
     "report": "tables and figures -> one page",
+    "trace": "a product -> the files, commands and commits that it came from",
 }
 
 
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"civa {verb}: cannot write the log: {error}", file=sys.stderr)
         return 1
     try:
-        _run(verb, function, values)
+        _run(verb, function, values, shlex.join(["civa", *arguments]))
     except (ValueError, OSError) as error:
         logger.error("civa %s: %s", verb, " ".join(str(error).split()))
         return 1
@@ -82,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(verb: str, function: typing.Callable[..., None], values: dict[str, Any]) -> None:
+def _run(
+    verb: str, function: typing.Callable[..., None], values: dict[str, Any], command: str
+) -> None:
     from civa.provenance import write_record  # pandas is slow to import: not for --help
 
     kinds = {name: _kind(parameter) for name, parameter in _parameters(function).items()}
@@ -94,6 +98,7 @@ def _run(verb: str, function: typing.Callable[..., None], values: dict[str, Any]
         outputs=_paths(value for name, value in values.items() if kinds[name] == "output"),
         parameters={name: v for name, v in values.items() if kinds[name] == "setting"},
         seconds=time.monotonic() - started,
+        command=command,
     )
 
 

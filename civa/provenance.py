@@ -2,7 +2,8 @@
 
 import contextlib
 import platform
-from collections.abc import Iterable, Mapping
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,13 @@ def write_record(
     outputs: Iterable[Path],
     parameters: Mapping[str, Any],
     seconds: float,
+    command: str,
 ) -> None:
     """Record beside every output which stage made it, from what, and with which parameters."""
     record: dict[str, Any] = {
         "stage": verb,
+        "command": command,
+        "commit": commit(),
         "parameters": dict(parameters),
         "inputs": {str(path): digest(path) for path in inputs if path.is_file()},
         "seconds": round(seconds, 2),
@@ -46,6 +50,41 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def commit() -> str:
+    """Return the commit of this package's source, marked where the source differs from it."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    asked = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "."])
+    try:
+        found, changes = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+            for words in asked
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"  # an installed package, or no git
+    return found.strip() + (" with changes" if changes else "")
+
+
+def trace(product: Path) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+    """Walk from a product to what it was made from.
+
+    Yields
+    ------
+    Depth, path, and the record beside the file; an empty one for an input that no stage made.
+    A file is described once.
+    """
+    described: set[Path] = set()
+    waiting = [(0, product)]
+    while waiting:
+        depth, path = waiting.pop()
+        if path in described:
+            continue
+        described.add(path)
+        record = read_json(record_path(path)) if record_path(path).is_file() else {}
+        yield depth, path, record
+        inputs = [Path(name) for name in record.get("inputs", {})]
+        waiting += [(depth + 1, made_from) for made_from in reversed(inputs)]
 
 
 def verify(product: Path) -> None:

@@ -120,9 +120,15 @@ def home(config: Config, product: str, variant: str) -> str:
 
 
 def products(config: Config, variant: str) -> list[str]:
-    """List the products of which a variant has its own copy."""
+    """List the products of which a variant has its own copy.
+
+    Baselines belong to the method itself; a variant has one of its own where it says so, by
+    overriding its section.
+    """
     off = without(config, variant)
     asked = config.get("baselines", [])
+    if variant != BASE:
+        asked = [name for name in asked if name in config["variants"][variant]]
     return [
         product
         for product in LINEAGE

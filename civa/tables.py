@@ -1,95 +1,437 @@
-"""Tables of scores: one line per run, means over seeds, Markdown and LaTeX (Sec. 5.5)."""
+"""The paper's tables, ours beside the paper's (Sec. 5.5): figures, layout, text.
 
+A *figure* is one number: a mean IoU of one row of one data set.  `collect` computes all of
+them from the scores per test image; `layouts` arranges them as the paper does.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
+from civa.config import BASE, Config, is_imported
+from civa.intervals import bootstrap
 from civa.metrics import mean_iou
+from civa.paper import CLASSES, PLACES, TABLES, PaperTable
+from civa.runs import METHODS, TRIVIAL, Row
 
-KEYS = ["dataset", "method"]
-FIGURES = ["miou", "class_miou", "miou_agnostic"]
+KEYS = ["dataset", "variant", "method"]
+MEANS = ("miou", "class_miou", "miou_agnostic")
+TEXT = {
+    *("dataset", "variant", "method", "title", "supervision"),
+    *("figure", "by_seed", "notes", "files"),
+}
+NOT_AVAILABLE = "n/a"
+
+Lookup = Mapping[tuple[str, ...], Mapping[str, Any]]  # (*KEYS, figure) -> line
 
 
-def run_table(scores: list[pd.DataFrame], rows: list[tuple[str, str, str]]) -> pd.DataFrame:
-    """Summarise per-image scores, one line per (data set, seed, method).
+@dataclass(frozen=True)
+class Layout:
+    """One table, ready to be printed.
+
+    Attributes
+    ----------
+    name
+        Name of the file that holds it.
+    title
+        Caption.
+    table
+        Cells of text; the first column names the row.
+    notes
+        Footnotes, each beginning with its mark, then remarks on the whole table.
+    """
+
+    name: str
+    title: str
+    table: pd.DataFrame
+    notes: list[str]
+
+
+def collect(
+    rows: Sequence[Row], scores: Mapping[str, pd.DataFrame], classes: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Compute every figure of every row, over its seeds.
 
     Parameters
     ----------
-    scores
-        Per-image scores of every run.
     rows
-        Data set, seed and method of every run.
+        Rows of the tables, one per seed.
+    scores
+        Path of a file of scores -> its table; runs that failed, or are not finished, are
+        missing.
+    classes
+        Data set -> its class names.
 
     Returns
     -------
-    Columns ``dataset``, ``seed``, ``method``, the figures of `mean_iou`, in per cent.
+    One line per figure: ``dataset``, ``variant``, ``method``, ``title``, ``supervision``,
+    ``figure`` (miou, class_miou, miou_agnostic or a class), ``mean`` and ``sd`` over seeds,
+    ``low`` and ``high`` (95 % interval over test images), ``n`` scored ``of`` all test images,
+    ``seeds``, ``by_seed``, ``notes`` and ``files``; figures in per cent, NaN where there is none.
     """
-    lines = [
-        {"dataset": dataset, "seed": seed, "method": method, **mean_iou(table)}
-        for table, (dataset, seed, method) in zip(scores, rows, strict=True)
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.variant, row.method), []).append(row)
+    lines: list[dict[str, Any]] = []
+    for (dataset, variant, method), runs in groups.items():
+        shared = {
+            **dict(zip(KEYS, (dataset, variant, method), strict=True)),
+            "title": runs[0].title,
+            "supervision": METHODS[method].supervision,
+        }
+        lines += [{**shared, **line} for line in _figures(runs, scores, classes.get(dataset, ()))]
+    return pd.DataFrame(lines)
+
+
+def _figures(
+    runs: Sequence[Row], scores: Mapping[str, pd.DataFrame], classes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield one line per figure of one row of one data set."""
+    finished = [row for row in runs if row.scores in scores]
+    remarks = [
+        f"{'this rule' if row.seed is None else f'seed {row.seed}'} failed, or is not finished"
+        for row in runs
+        if row.scores not in scores
     ]
-    table = pd.DataFrame(lines)
-    classes = [c for c in table if c not in ("dataset", "seed", "method", "n", *FIGURES)]
-    return table[["dataset", "seed", "method", *FIGURES, *classes, "n"]]
+    tables = [scores[row.scores] for row in finished]
+    scored = [table.dropna(subset=["iou"]) for table in tables]
+    by_seed = [mean_iou(table) for table in scored if len(table)]
+    images = pd.concat(scored) if scored else pd.DataFrame(columns=["id", "class", "iou"])
+    n, of = (images["id"].nunique(), len(tables[0])) if tables else (0, 0)
+    if tables and n == 0:
+        unpredicted = all(table["voxels"].isna().all() for table in tables)
+        what = "no prediction: the network was not trained" if unpredicted else "no ground truth"
+        remarks.append(f"{what} for any test image")
+    elif n < of:
+        remarks.append(f"{n} of {of} test images have a ground truth")
+    per_image = images.groupby(["id", "class"], as_index=False).mean(numeric_only=True)
+    intervals = bootstrap(per_image) if n else {}
+    for figure in (*MEANS, *classes):
+        values = np.array([table[figure] for table in by_seed if figure in table])
+        own = list(remarks)
+        if figure in classes and n:
+            found = images[images["class"] == figure]
+            if found.empty:
+                own.append(f"class {figure} has no test image with a ground truth")
+            elif (found["voxels"] == 0).all():
+                own.append(f"the prediction is empty for every test image of class {figure}")
+        low, high = intervals.get(figure, (np.nan, np.nan))
+        yield {
+            "figure": figure,
+            "mean": round(float(values.mean()), 2) if len(values) else np.nan,
+            "sd": round(float(values.std(ddof=1)), 2) if len(values) > 1 else np.nan,
+            "low": round(low, 2),
+            "high": round(high, 2),
+            "n": n if figure in MEANS else int((per_image["class"] == figure).sum()),
+            "of": of,
+            "seeds": len(by_seed),
+            "by_seed": " ".join(f"{value:.2f}" for value in values),
+            "notes": "; ".join(own),
+            "files": " ".join(row.scores for row in finished),
+        }
 
 
-def summary_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Average runs over seeds, in the order of their first line; ``sd`` is that of ``miou``."""
-    groups = runs.drop(columns="seed").groupby(KEYS, sort=False)
-    means = groups.mean(numeric_only=True)
-    means.insert(1, "sd", groups["miou"].std())
-    means.insert(len(means.columns) - 1, "seeds", groups.size())
-    return means.reset_index().round(2)
+def read_figures(path: Path) -> pd.DataFrame:
+    """Read the lines that `collect` made and a stage wrote."""
+    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
+    return table.assign(**{name: table[name].fillna("") for name in TEXT.intersection(table)})
 
 
-def formatted(summary: pd.DataFrame) -> pd.DataFrame:
-    """Turn a summary into text: one decimal, ``n/a`` where nothing was scored."""
-    counts = ("n", "seeds")
-    text = summary.copy().astype(object)
-    for column in summary.columns.difference(KEYS):
-        style = "{:.0f}" if column in counts else "{:.1f}"
-        text[column] = ["n/a" if pd.isna(v) else style.format(v) for v in summary[column]]
-    text["miou"] = [
-        value if sd == "n/a" else f"{value} ± {sd}"
-        for value, sd in zip(text["miou"], text["sd"], strict=True)
-    ]
-    return text.drop(columns="sd").rename(columns={"miou": "mIoU"})
+@dataclass
+class _Footnotes:
+    """Marks of footnotes, in the order of their first use; equal texts share a mark."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, *notes: str) -> str:
+        marks = ""
+        for note in filter(None, notes):
+            if note not in self.texts:
+                self.texts.append(note)
+            marks += f" [{self._letter(self.texts.index(note))}]"
+        return marks
+
+    def listed(self) -> list[str]:
+        return [f"[{self._letter(i)}] {text}" for i, text in enumerate(self.texts)]
+
+    @staticmethod
+    def _letter(index: int) -> str:
+        return chr(ord("a") + index) if index < 26 else f"z{index - 25}"
 
 
-def one_per_dataset(summary: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Split a summary by data set; columns of other data sets' classes are left out."""
-    tables = {}
-    for name, group in summary.groupby("dataset", sort=False):
-        kept = [c for c in group if c in ("sd", *FIGURES) or group[c].notna().any()]
-        tables[str(name)] = formatted(group[kept]).drop(columns="dataset")
-    return tables
+def layouts(figures: pd.DataFrame, config: Config) -> list[Layout]:
+    """Arrange the figures as Tables 1 to 5, then all rows of every data set.
+
+    Parameters
+    ----------
+    figures
+        From `collect`.
+    config
+        The configuration; a data set's ``stands_for`` says which of the paper's it is set
+        beside.
+    """
+    lookup = _lookup(figures)
+    made: list[Layout] = []
+    for table in TABLES:
+        placed = _placed(table, config)
+        if table.by_class:
+            made += [_by_class(table, place, name, config, lookup) for place, name in placed]
+        else:
+            made.append(_across(table, placed, config, lookup))
+    return made + [_all_rows(name, lookup) for name in config["datasets"]]
 
 
-def to_markdown(summary: pd.DataFrame) -> str:
-    """Return a summary as one Markdown table per data set."""
-    tables = one_per_dataset(summary)
-    return (
-        "\n\n".join(
-            f"**{name}** (IoU in per cent, test images)\n\n"
-            + table.to_markdown(index=False, disable_numparse=True)
-            for name, table in tables.items()
+def paper_lines(table: PaperTable, figures: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Return one table as lines, one per figure, the paper's beside ours.
+
+    Returns
+    -------
+    Columns ``row``, ``place``, ``paper`` (NaN where the paper prints none), ``slip``, then those
+    of `collect`.
+    """
+    lookup = _lookup(figures)
+    lines = []
+    for place, dataset in _placed(table, config):
+        classes = (_classes(lookup, dataset) or CLASSES[place or ""]) if table.by_class else ()
+        for variant, method, name in _rows_of(table, lookup):
+            own = place if variant == BASE else None
+            for figure in (*MEANS, *classes):
+                key = {"dataset": dataset or "", "variant": variant, "method": method}
+                ours = lookup.get((*key.values(), figure), {})
+                paper = {"paper": table.value(own, method, figure)}
+                slip = table.slips.get((own or "", method), "") if figure == "miou" else ""
+                if ours or not np.isnan(paper["paper"]):
+                    start = {"row": name, "place": place or "", **paper, "slip": slip}
+                    lines.append({**start, **key, "figure": figure, **ours})
+    return pd.DataFrame(lines)
+
+
+def _lookup(figures: pd.DataFrame) -> Lookup:
+    lines = [{str(k): v for k, v in line.items()} for line in figures.to_dict("records")]
+    return {tuple(line[k] for k in (*KEYS, "figure")): line for line in lines}
+
+
+def _placed(table: PaperTable, config: Config) -> list[tuple[str | None, str | None]]:
+    """Pair the paper's data sets with ours: (place, name), None where there is none.
+
+    Data sets that stand for none of the paper's follow, in all tables but that of the real set.
+    """
+    stands_for = {name: (own or {}).get("stands_for") for name, own in config["datasets"].items()}
+    pairs: list[tuple[str | None, str | None]] = []
+    for place in table.places:
+        names = [name for name, its in stands_for.items() if its == place]
+        pairs += [(place, name) for name in names or [None]]
+    if table.places != ("real",):
+        pairs += [(None, name) for name, its in stands_for.items() if its is None]
+    without_ours = all(name is None for _, name in pairs)
+    of_paper = any(stands_for.values()) or without_ours
+    return [(place, name) for place, name in pairs if name is not None or of_paper]
+
+
+def _rows_of(table: PaperTable, lookup: Lookup) -> list[tuple[str, str, str]]:
+    """List a table's rows (variant, method, name): trivial ones, the paper's, the ablations."""
+    rows = [(BASE, rule, f"trivial: {METHODS[rule].title}") for rule in TRIVIAL]
+    rows += [(BASE, method, name) for method, name in table.methods.items()]
+    if table.ablation:
+        found = {
+            (variant, method): line["title"]
+            for (_, variant, method, _), line in lookup.items()
+            if variant != BASE and method in table.methods
+        }
+        rows += [(variant, method, title) for (variant, method), title in found.items()]
+    return rows
+
+
+def _by_class(
+    table: PaperTable, place: str | None, dataset: str | None, config: Config, lookup: Lookup
+) -> Layout:
+    """Arrange one data set with a column for every class, the paper's before ours."""
+    notes = _Footnotes()
+    classes = _classes(lookup, dataset) or list(CLASSES.get(place or "", ()))
+    lines = []
+    for variant, method, name in _rows_of(table, lookup):
+        key = (dataset or "", variant, method)
+        line = {"method": name}
+        if place:
+            slip = notes.mark(table.slips.get((place, method), ""))
+            line["paper"] = _number(table.value(place, method, "miou")) + slip
+        line["mIoU"] = _ours(lookup.get((*key, "miou")), notes)
+        line["95 %"] = _interval(lookup.get((*key, "miou")))
+        seen = _notes_of(lookup.get((*key, "miou")))
+        for figure in classes:
+            ours = _ours(lookup.get((*key, figure)), notes, row=seen)
+            printed = table.value(place, method, figure)
+            line[figure] = ours if np.isnan(printed) else f"{_number(printed)} / {ours}"
+        line["class mIoU"] = _ours(lookup.get((*key, "class_miou")), notes, row=seen)
+        line["agnostic"] = _ours(lookup.get((*key, "miou_agnostic")), notes, row=seen)
+        lines.append(line)
+    title = f"{table.caption}: {_place_title(place, dataset)}"
+    remarks = _remarks(place, dataset, config, lookup)
+    if place:
+        remarks.append("class columns: paper / ours")
+    return Layout(table.name, title, pd.DataFrame(lines), [*notes.listed(), *remarks])
+
+
+def _across(
+    table: PaperTable,
+    placed: Sequence[tuple[str | None, str | None]],
+    config: Config,
+    lookup: Lookup,
+) -> Layout:
+    """Arrange the data sets side by side, one figure each, the paper's before ours."""
+    notes = _Footnotes()
+    lines = []
+    for variant, method, name in _rows_of(table, lookup):
+        line = {"method": name}
+        for place, dataset in placed:
+            head = dataset or place or ""
+            if place:
+                printed = table.value(place, method, "miou") if variant == BASE else np.nan
+                slip = notes.mark(table.slips.get((place, method), "") if variant == BASE else "")
+                line[f"{head}: paper"] = _number(printed) + slip
+            figure = lookup.get((dataset or "", variant, method, "miou"))
+            line[f"{head}: ours"] = _ours(figure, notes)
+            line[f"{head}: 95 %"] = _interval(figure)
+        lines.append(line)
+    if {"crf", "voxresnet_full"} <= set(table.methods):
+        lines.append(_weak_over_full(table, placed, lookup))
+    remarks = [r for place, name in placed for r in _remarks(place, name, config, lookup)]
+    return Layout(table.name, table.caption, pd.DataFrame(lines), [*notes.listed(), *remarks])
+
+
+def _weak_over_full(
+    table: PaperTable, placed: Sequence[tuple[str | None, str | None]], lookup: Lookup
+) -> dict[str, str]:
+    """Return the row of ratios: image-level labels over full masks."""
+    line = {"method": "weak / full"}
+    for place, dataset in placed:
+        head = dataset or place or ""
+        if place:
+            weak, full = (table.value(place, m, "miou") for m in ("crf", "voxresnet_full"))
+            line[f"{head}: paper"] = _number(weak / full, "{:.2f}")
+        weak, full = (
+            lookup.get((dataset or "", BASE, method, "miou"), {}).get("mean", np.nan)
+            for method in ("crf", "voxresnet_full")
         )
-        + "\n"
+        line[f"{head}: ours"] = _number(weak / full if full else np.nan, "{:.2f}", NOT_AVAILABLE)
+        line[f"{head}: 95 %"] = ""
+    return line
+
+
+def _all_rows(dataset: str, lookup: Lookup) -> Layout:
+    """Arrange every row of one data set, variants included."""
+    notes = _Footnotes()
+    classes = _classes(lookup, dataset)
+    keys = dict.fromkeys(key[:3] for key in lookup if key[0] == dataset)
+    lines = []
+    for key in keys:
+        first = lookup[(*key, "miou")]
+        line = {"method": first["title"], "supervision": first["supervision"]}
+        line["mIoU"] = _ours(first, notes)
+        line["95 %"] = _interval(first)
+        seen = _notes_of(first)
+        for figure, head in (("class_miou", "class mIoU"), ("miou_agnostic", "agnostic")):
+            line[head] = _ours(lookup[(*key, figure)], notes, row=seen)
+        for figure in classes:
+            line[figure] = _ours(lookup[(*key, figure)], notes, row=seen)
+        line["n"], line["seeds"] = f"{first['n']:.0f}", f"{first['seeds']:.0f}"
+        lines.append(line)
+    remark = (
+        "IoU of the foreground in per cent, mean over test images; a misclassified image scores "
+        "0, except in agnostic; trivial rows learn nothing and are given the true class"
     )
+    title = f"All rows: {dataset}"
+    return Layout("summary", title, pd.DataFrame(lines), [*notes.listed(), remark])
 
 
-def to_latex(summary: pd.DataFrame) -> str:
-    """Return a summary as one LaTeX ``tabular`` per data set."""
+def _classes(lookup: Lookup, dataset: str | None) -> list[str]:
+    names = dict.fromkeys(key[3] for key in lookup if key[0] == dataset)
+    return [name for name in names if name not in MEANS]
+
+
+def _place_title(place: str | None, dataset: str | None) -> str:
+    if dataset is None:
+        return PLACES[place or ""]
+    return f"{dataset} ({PLACES[place]})" if place else dataset
+
+
+def _remarks(place: str | None, dataset: str | None, config: Config, lookup: Lookup) -> list[str]:
+    """Say what the figures of one data set were computed from."""
+    if dataset is None:
+        return [
+            f"no data set stands for the paper's {PLACES[place or '']}: import it, and set "
+            f"stands_for: {place}"
+        ]
+    lines = [line for key, line in lookup.items() if key[0] == dataset and key[3] == "miou"]
+    n, seeds = (max(int(line[name]) for line in lines) for name in ("n", "seeds"))
+    texts = [f"{dataset}: {n} test images with a ground truth, {seeds} seeds finished"]
+    if place == "real" and not is_imported(config, dataset):
+        texts.append(f"{dataset} is a simulated stand-in, not the paper's real set")
+    return texts
+
+
+def _number(value: float, style: str = "{:.1f}", missing: str = "") -> str:
+    return missing if np.isnan(value) else style.format(value)
+
+
+def _notes_of(line: Mapping[str, Any] | None) -> list[str]:
+    return [note for note in str(line["notes"]).split("; ") if note] if line else []
+
+
+def _ours(
+    line: Mapping[str, Any] | None, notes: _Footnotes, *, row: Sequence[str] | None = None
+) -> str:
+    """Return a measured figure and the marks of its footnotes.
+
+    The figure that stands for a row comes with its spread over seeds; the others of the row
+    (``row``: the footnotes it has already) only with footnotes of their own.
+    """
+    if line is None:
+        return NOT_AVAILABLE
+    text = _number(line["mean"], missing=NOT_AVAILABLE)
+    if row is None and not np.isnan(line["sd"]):
+        text += f" ± {line['sd']:.1f}"
+    return text + notes.mark(*(note for note in _notes_of(line) if note not in (row or ())))
+
+
+def _interval(line: Mapping[str, Any] | None) -> str:
+    if line is None or np.isnan(line["low"]):
+        return NOT_AVAILABLE
+    return f"{line['low']:.1f}–{line['high']:.1f}"
+
+
+def to_markdown(parts: Sequence[Layout]) -> str:
+    """Return tables as Markdown, with their captions and footnotes."""
     blocks = []
-    for name, table in one_per_dataset(summary).items():
-        columns = "l" + "r" * (table.shape[1] - 1)
-        lines = [" & ".join(map(_escape, row)) + r" \\" for row in table.to_numpy()]
-        header = " & ".join(map(_escape, table.columns)) + r" \\"
+    for part in parts:
+        table = part.table.to_markdown(index=False, disable_numparse=True)
+        notes = "\n".join(f"- {note}" for note in part.notes)
+        blocks.append(f"**{part.title}**\n\n{table}\n\n{notes}\n")
+    return "\n".join(blocks)
+
+
+def to_latex(parts: Sequence[Layout]) -> str:
+    """Return tables as LaTeX ``tabular``, with their captions and footnotes."""
+    blocks = []
+    for part in parts:
+        columns = "l" + "r" * (part.table.shape[1] - 1)
+        lines = [" & ".join(map(_escape, row)) + r" \\" for row in part.table.to_numpy()]
+        header = " & ".join(map(_escape, part.table.columns)) + r" \\"
         body = "\n".join([r"\hline", header, r"\hline", *lines, r"\hline"])
-        blocks.append(f"% {name}\n\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}")
-    return "\n\n".join(blocks) + "\n"
+        notes = r" \\ ".join(map(_escape, part.notes))
+        blocks.append(
+            f"% {part.title}\n\\begin{{tabular}}{{{columns}}}\n{body}\n\\end{{tabular}}\n\n"
+            f"{{\\footnotesize {notes}}}\n"
+        )
+    return "\n".join(blocks)
 
 
 def _escape(text: object) -> str:
     cell = str(text)
     for character in "&%_#":
         cell = cell.replace(character, "\\" + character)
-    return cell.replace("±", r"$\pm$")
+    return cell.replace("±", r"$\pm$").replace("–", "--")

@@ -27,6 +27,16 @@ BINARIZED = {
     "cooccurrence": ("merged", "merged.mrcs"),
 }
 
+# Figures of every run of the method itself.
+CHARTS = ("training", "sweeps", "confusion", "refinement", "distributions")
+FIGURES = ("overview", "compare", *CHARTS)
+
+# What tabulate writes: the figures, then Tables 1 to 5 and all rows.
+TABULATED = ["results/tables/figures.csv"]
+for name in ("table1", "table2", "table3", "table4", "table5"):
+    TABULATED += [f"results/tables/{name}.{kind}" for kind in ("csv", "md", "tex")]
+TABULATED += [f"results/tables/summary.{kind}" for kind in ("md", "tex")]
+
 # Files of every product of the method; the sections that shape it are in civa/runs.py.
 FILES = {
     "classifier": ["classifier.safetensors", "classifier.json", "classifier_curve.csv"],
@@ -146,6 +156,31 @@ def all_runs():
 def main_runs():
     """The folders of the runs of the method itself."""
     return [run for _, variant, run in all_runs() if variant == civa_config.BASE]
+
+
+def pictures():
+    """The figures of every run of the method itself."""
+    return [f"{run}/figures/{name}.png" for run in main_runs() for name in FIGURES]
+
+
+def benchmarks():
+    """What Snakemake measured so far, of the configured data sets and variants only."""
+    measured = []
+    for dataset in config["datasets"]:
+        folders = [f"benchmarks/{dataset}", f"benchmarks/{dataset}/simulate"]
+        folders.append(f"benchmarks/{dataset}/trivial")
+        folders += [
+            f"benchmarks/{dataset}/seed{seed}/{variant}"
+            for seed in civa_config.seeds(config, dataset)
+            for variant in civa_runs.variants(config)
+        ]
+        measured += [str(p) for f in folders for p in sorted(Path(f).glob("*.tsv"))]
+    return measured
+
+
+def finished(files):
+    """All of these files; with ``partial: true`` in the configuration, those that exist."""
+    return [f for f in files if not config.get("partial") or Path(f).exists()]
 
 
 def every_product():

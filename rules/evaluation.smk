@@ -1,6 +1,6 @@
-# Section 5.2 to 5.7: trivial rows, scores, tables, figures, report.
-# REQUIRED INPUTS: masks of every row, the ground truth
-# OUTPUTS: scores per image, results/tables/, results/{dataset}/seed{seed}/overview.png, report
+# Section 5.2 to 5.7: trivial rows, scores, quality ledger, tables, report.
+# REQUIRED INPUTS: masks of every row, the ground truth where there is one
+# OUTPUTS: scores per image, ledger.csv of every run, results/tables/, results/report.html
 
 
 rule trivial:
@@ -60,16 +60,54 @@ use rule score_trivial as score with:
         "logs/{dataset}/seed{seed}/{variant}/score_{method}.log",
 
 
-rule tabulate:
+def scores_of(wildcards):
+    """Input function: the scores of a run's own rows."""
+    run = civa_runs.run_folder(wildcards.dataset, wildcards.seed, wildcards.variant)
+    own = civa_runs.methods(config, wildcards.variant)
+    return finished(f"{run}/scores/{method}.csv" for method in own)
+
+
+def trivial_scores(wildcards):
+    """Input function: the scores of the rules that learn nothing."""
+    folder = f"results/{wildcards.dataset}/trivial"
+    return finished(f"{folder}/{rule_name}.csv" for rule_name in civa_runs.TRIVIAL)
+
+
+rule assess:
     input:
-        scores=scored,
-        particles=[PARTICLES.format(dataset=d) for d in config["datasets"]],
+        metrics=made("classifier", "classifier.json"),
+        predictions=made("seeds", "predictions.csv"),
+        gradcam=made("seed_masks", "masks/gradcam.mrcs"),
+        pseudo_labels=made("pseudo_labels", "masks/cooccurrence.mrcs"),
+        iva=made("segment", "masks/iva.mrcs"),
+        crf=made("crf", "masks/crf.mrcs"),
+        scores=scores_of,
+        trivial=trivial_scores,
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("assess"),
+    output:
+        "results/{dataset}/seed{seed}/{variant}/ledger.csv",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/assess.log",
+    localrule: True
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa assess --metrics {input.metrics:q} --predictions {input.predictions:q} "
+        "--gradcam {input.gradcam:q} --pseudo-labels {input.pseudo_labels:q} --iva {input.iva:q} "
+        "--crf {input.crf:q} --scores {input.scores:q} --trivial {input.trivial:q} "
+        "--masks {input.masks:q} " + TABLES + " --out {output:q} --log {log:q}"
+
+
+rule tables:
+    input:
+        scores=finished(row.scores for row in civa_runs.rows(config)),
+        particles=finished(PARTICLES.format(dataset=d) for d in config["datasets"]),
         code=code("tabulate"),
     output:
-        multiext(
-            "results/tables/summary", ".csv", ".md", ".tex"
-        ),
-        ["results/tables/runs.csv"],
+        TABULATED,
     log:
         "logs/tabulate.log",
     localrule: True
@@ -79,40 +117,15 @@ rule tabulate:
         config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     shell:
         "python -m civa tabulate --scores {input.scores:q} --particles {input.particles:q} "
-        "--out results/tables {params.config} --log {log:q}"
-
-
-rule draw:
-    input:
-        volumes=VOLUMES,
-        truth=MASKS,
-        merged=made("merged", "merged.mrcs"),
-        gradcam=made("seeds", "gradcam.mrcs"),
-        iva=made("segment", "masks/iva.mrcs"),
-        crf=made("crf", "masks/crf.mrcs"),
-        scores=made("crf", "scores/crf.csv"),
-        particles=PARTICLES,
-        split=SPLIT,
-        code=code("draw"),
-    output:
-        "results/{dataset}/seed{seed}/{variant}/overview.png",
-    log:
-        "logs/{dataset}/seed{seed}/{variant}/draw.log",
-    conda:
-        "../envs/civa.yaml"
-    shell:
-        "python -m civa draw --volumes {input.volumes:q} --truth {input.truth:q} "
-        "--gradcam {input.gradcam:q} --merged {input.merged:q} --iva {input.iva:q} "
-        "--crf {input.crf:q} --scores {input.scores:q} "
-        + TABLES
-        + " --out {output:q} --log {log:q}"
+        "--figures {output[0]:q} {params.config} --log {log:q}"
 
 
 rule report:
     input:
-        summary="results/tables/summary.csv",
-        figures=overviews(),
-        runs="results/tables/runs.csv",
+        tables=TABULATED[0],
+        ledgers=finished(f"{run}/ledger.csv" for run in main_runs()),
+        figures=finished(pictures()),
+        products=finished(row.scores for row in civa_runs.rows(config)),
         code=code("report"),
     output:
         "results/report.html",
@@ -122,7 +135,9 @@ rule report:
     conda:
         "../envs/civa.yaml"
     params:
+        benchmarks=lambda wc: civa_config.command_flags({"benchmarks": benchmarks()}),
         config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     shell:
-        "python -m civa report --summary {input.summary:q} --figures {input.figures:q} "
-        "--benchmarks benchmarks --out {output:q} {params.config} --log {log:q}"
+        "python -m civa report --tables {input.tables:q} --ledgers {input.ledgers:q} "
+        "--figures {input.figures:q} --products {input.products:q} {params.benchmarks} "
+        "--out {output:q} {params.config} --log {log:q}"

@@ -73,12 +73,14 @@ def quoted(cell: str) -> list[str]:
 @cache
 def schema() -> dict:
     path = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))["$defs"]
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def is_config_key(key: str) -> bool:
     section, _, name = key.partition(".")
-    return name in schema().get(section, {}).get("properties", {})
+    described = schema()["properties"].get(section, {})
+    section = described.get("$ref", "").rpartition("/")[-1]
+    return bool(described) and (not name or name in schema()["$defs"][section]["properties"])
 
 
 @pytest.mark.parametrize("equation", EQUATIONS)

@@ -12,7 +12,7 @@ from civa.provenance import record_path, verify, versions, write_record
 def make(product: Path, *inputs: Path, stage: str = "stage") -> Path:
     """Make a product from its inputs' contents, and record it."""
     product.write_text(product.name + "".join(path.read_text() for path in inputs))
-    write_record(stage, inputs=inputs, outputs=[product], parameters={"x": 1}, seconds=0.1234)
+    write_record(stage, inputs=inputs, outputs=[product], parameters={"x": 1}, seconds=0.1234, command="civa x")
     return product
 
 
@@ -79,5 +79,5 @@ def test_a_deleted_intermediate_is_no_contradiction(chain: dict[str, Path]) -> N
 
 def test_products_that_were_not_made_have_no_record(tmp_path: Path) -> None:
     absent = tmp_path / "optional"
-    write_record("stage", inputs=[], outputs=[absent], parameters={}, seconds=0)
+    write_record("stage", inputs=[], outputs=[absent], parameters={}, seconds=0, command="civa x")
     assert not record_path(absent).exists()

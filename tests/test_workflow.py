@@ -17,13 +17,15 @@ import pandas as pd
 import pytest
 import yaml
 
+from civa.tables import read_figures
 from civa.volume import read_stack, write_volume
 
 pytestmark = pytest.mark.workflow
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("civa", "rules", "workflow", "envs", "profiles", "tests/small.yaml")
-AFTER_CRF = {"crf", "score", "draw", "tabulate", "report", "all"}
+AFTER_SCORES = {"score", "assess", "draw", "compare", "plot", "tables", "report", "all"}
+AFTER_CRF = {"crf", *AFTER_SCORES}
 
 
 def copy_repository(target: Path) -> Path:
@@ -82,13 +84,44 @@ def restored(run: Path) -> Callable[[str], Path]:
 
 
 def test_every_row_has_a_score(run: Path) -> None:
-    summary = pd.read_csv(run / "results" / "tables" / "summary.csv")
-    rows = [method for method in summary["method"] if not method.startswith("trivial")]
-    assert rows[:3] == ["Grad-CAM", "Respond-CAM", "+ CO"]
-    assert {"+ IVA (CIVA-Net) [cut-half]", "+ CRF (CIVA-Net, 3D-CRF) [cut-half]"} < set(rows)
-    assert summary["method"].str.startswith("trivial").sum() == 4
-    assert summary["miou"].between(0, 100).all()
-    assert (summary["n"] == 2).all()  # 8 per class, 15 % of them for the test: one each
+    figures = read_figures(run / "results" / "tables" / "figures.csv")
+    miou = figures[figures["figure"] == "miou"]
+    assert miou["mean"].between(0, 100).all()
+    assert (miou["n"] == 2).all()  # 8 per class, 15 % of them for the test: one each
+    assert miou["method"].value_counts()["blob"] == 1
+    variants = miou.groupby("variant")["method"].agg(list)
+    assert len(variants["civa-net"]) == 4 + 5 + 3  # trivial, the method, baselines
+    assert variants["cut-half"] == ["iva", "crf"]
+    assert variants["without-co"] == ["cooccurrence", "iva", "crf"]
+    assert variants["without-iva"] == ["crf"]
+
+
+def test_every_figure_can_be_traced_to_files_commands_and_commits(run: Path) -> None:
+    scores = "results/small/seed1/civa-net/scores/crf.csv"
+    done = subprocess.run(
+        [sys.executable, "-m", "civa", "trace", "--file", scores],
+        cwd=run,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    for part in ("civa crf --volumes", "civa train-iva", "civa simulate", "commit", "sha256"):
+        assert part in done.stderr, part
+
+
+def test_tables_and_report_of_what_is_finished(
+    run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("partial") / "run"
+    shutil.copytree(run, folder)
+    removed = folder / "results" / "small" / "seed1" / "civa-net"
+    for name in ("scores/voxresnet_full.csv", "masks/voxresnet_full.mrcs", "ledger.csv"):
+        (removed / name).unlink()
+    snakemake(folder, "--config", "partial=true", "--", "tables", "report")
+    table = (folder / "results" / "tables" / "table3.md").read_text()
+    assert "seed 1 failed, or is not finished" in table
+    assert not (removed / "masks" / "voxresnet_full.mrcs").exists()
+    assert "n/a" in (folder / "results" / "report.html").read_text()
 
 
 def test_a_second_run_has_nothing_to_do(run: Path) -> None:
@@ -108,8 +141,8 @@ def test_editing_the_crf_reruns_the_crf_and_what_follows(
     source.write_text(source.read_text() + "\n# edited\n")
     jobs = planned(run)
     assert set(jobs) == AFTER_CRF
-    assert jobs["crf"] == 2  # the method and its variant
-    assert jobs["score"] == 2
+    assert jobs["crf"] == 4  # the method and its variants
+    assert jobs["score"] == 4
 
 
 def test_editing_a_crf_value_reruns_the_crf_and_what_follows(
@@ -131,7 +164,7 @@ def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:
     untouched = {"simulate", "collect", "split", "train_classifier", "localize", "cooccur"}
     assert not untouched & set(jobs)
     assert {"merge", "binarize", "mine_pairs", "train_iva", "segment", "crf"} < set(jobs)
-    assert jobs["binarize"] == 1  # of the merged maps only
+    assert jobs["binarize"] == 1  # of the merged maps of the method only
 
 
 def test_a_deleted_trivial_mask_is_rebuilt(run: Path) -> None:
@@ -140,7 +173,8 @@ def test_a_deleted_trivial_mask_is_rebuilt(run: Path) -> None:
     mask.unlink()
     jobs = planned(run)
     mask.write_bytes(content)
-    assert set(jobs) == {"trivial", "score_trivial", "tabulate", "report", "all"}
+    after = {"assess", "plot", "tables", "report", "all"}
+    assert set(jobs) == {"trivial", "score_trivial", *after}
 
 
 def test_the_same_seed_gives_the_same_masks_and_scores(
@@ -151,7 +185,7 @@ def test_the_same_seed_gives_the_same_masks_and_scores(
     for path in sorted(run.glob("results/small/**/*.mrcs")):
         other = again / path.relative_to(run)
         assert np.array_equal(read_stack(path), read_stack(other)), path.name
-    for name in ("runs.csv", "summary.csv", "summary.md", "summary.tex"):
+    for name in ("figures.csv", "table1.csv", "table3.md", "summary.md", "summary.tex"):
         tables = [folder / "results" / "tables" / name for folder in (run, again)]
         assert tables[0].read_text() == tables[1].read_text()
 
@@ -212,6 +246,10 @@ def test_own_volumes_without_masks_are_segmented_and_scored_n_a(run: Path, tmp_p
     assert "| + CRF (CIVA-Net, 3D-CRF) " in summary
     assert "n/a" in summary
     assert "0.0" not in summary
+    assert "the network was not trained" in summary  # full masks and slices: there are none
+    table = (folder / "results" / "tables" / "table2.md").read_text()
+    assert "no ground truth for any test image" in summary
+    assert "| CIVA-Net (3D-CRF)" in table
     masks = read_stack(folder / "results" / "mine" / "seed1" / "civa-net" / "masks" / "iva.mrcs")
     assert set(np.unique(masks)) <= {0, 1, 2}
     assert (folder / "results" / "report.html").stat().st_size > 10_000
@@ -262,8 +300,10 @@ def test_datasets_and_seeds_are_wildcards(tmp_path: Path) -> None:
     (folder / "two.yaml").write_text(yaml.safe_dump(config))
     jobs = planned(folder, config="two.yaml")
     assert jobs["simulate"] == 4  # two shards each
-    assert jobs["train_classifier"] == jobs["train_iva"] == 6
-    assert jobs["segment"] == jobs["crf"] == 12  # with the variant, which shares the rest
+    assert jobs["train_classifier"] == 6
+    assert jobs["train_iva"] == 12  # without-co trains its own
+    assert jobs["segment"] == 18  # and cut-half segments by itself
+    assert jobs["crf"] == 24  # and without-iva refines by itself
 
 
 def test_a_mistake_in_the_configuration_stops_before_any_job(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def run(
     truth, its first test image.
     """
     data = ParticleSet(particles, split)
-    results = pd.read_csv(scores, dtype={"id": str, "class": str})
+    results = pd.read_csv(scores, dtype={"id": str, "class": str}).dropna(subset=["iou"])
     positions = {name: row for row, name in enumerate(data.table["id"])}
     stacks = {
         "Grad-CAM": read_stack(gradcam),
@@ -43,8 +43,10 @@ def run(
     examples = []
     for label, name in enumerate(data.names, start=1):
         own = results[results["class"] == name].sort_values("iou", kind="stable")
-        test = data.parts["test"]
-        row, title = int(test[data.labels[test] == label][0]), name
+        test = data.parts["test"][data.labels[data.parts["test"]] == label]
+        if not len(test):
+            continue
+        row, title = int(test[0]), name
         if len(own):
             median = own.iloc[len(own) // 2]
             row, title = positions[median["id"]], f"{name}\nIoU {100 * median['iou']:.0f}"

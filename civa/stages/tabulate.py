@@ -1,28 +1,36 @@
-"""Scores -> tables, ours as mean and spread over seeds."""
+"""Scores -> Tables 1 to 5 and all rows, as CSV, Markdown and LaTeX."""
 
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
+from civa.dataset import class_names, read_particles
 from civa.files import write_csv, write_text
-from civa.tables import run_table, summary_table, to_latex, to_markdown
+from civa.paper import TABLES
+from civa.runs import rows
+from civa.tables import Layout, collect, layouts, paper_lines, to_latex, to_markdown
 
 
 def run(
-    scores: tuple[Path, ...],
-    *,
-    runs: Path,
-    summary: Path,
-    markdown: Path,
-    latex: Path,
-    rows: tuple[str, ...],
+    scores: tuple[Path, ...], particles: tuple[Path, ...], *, figures: Path, config: str
 ) -> None:
-    """Tabulate scores; ``rows`` name each file's DATASET|SEED|METHOD, in the same order."""
-    keys = [(dataset, seed, method) for dataset, seed, method in (r.split("|") for r in rows)]
-    tables = [pd.read_csv(path, dtype={"id": str, "class": str}) for path in scores]
-    by_run = run_table(tables, keys)
-    by_method = summary_table(by_run)
-    write_csv(runs, by_run.round(3))
-    write_csv(summary, by_method)
-    write_text(markdown, to_markdown(by_method))
-    write_text(latex, to_latex(by_method))
+    """Tabulate the scores of a configuration, given as YAML.
+
+    Figures go to ``figures``; ``table1`` to ``table5`` and ``summary`` beside it.  Scores that
+    the configuration asks for but that are not among ``scores`` are n/a, with a footnote.
+    """
+    asked = yaml.safe_load(config)
+    tables = {
+        path.as_posix(): pd.read_csv(path, dtype={"id": str, "class": str}) for path in scores
+    }
+    classes = {path.parent.name: class_names(read_particles(path)) for path in particles}
+    lines = collect(list(rows(asked)), tables, classes)
+    write_csv(figures, lines)
+    made = layouts(lines, asked)
+    for name in (*(table.name for table in TABLES), "summary"):
+        parts: list[Layout] = [part for part in made if part.name == name]
+        write_text(figures.with_name(f"{name}.md"), to_markdown(parts))
+        write_text(figures.with_name(f"{name}.tex"), to_latex(parts))
+    for table in TABLES:
+        write_csv(figures.with_name(f"{table.name}.csv"), paper_lines(table, lines, asked))

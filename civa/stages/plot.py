@@ -1,0 +1,82 @@
+"""Curves, choices, predictions and scores -> the charts of a run (Sec. 5.4, 5.5)."""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from civa import charts
+from civa.dataset import ParticleSet
+from civa.files import read_json, replacing
+
+
+def run(
+    curves: tuple[Path, ...],
+    choices: tuple[Path, ...],
+    predictions: Path,
+    scores: tuple[Path, ...],
+    particles: Path,
+    split: Path,
+    *,
+    training: Path,
+    sweeps: Path,
+    confusion: Path,
+    refinement: Path,
+    distributions: Path,
+) -> None:
+    """Draw training curves, choices on validation, confusions and scores of a run.
+
+    Networks, choices and methods are named by their files: ``iva_curve.csv`` is the curve of
+    ``iva``; panels and rows come in the order of the files.
+    """
+    data = ParticleSet(particles, split)
+    tables = [(path.stem, _read_scores(path)) for path in scores]
+    by_name = dict(tables)
+    panels = [sweep for path in choices for sweep in charts.read_sweeps(path.stem, read_json(path))]
+    counts = charts.count_predictions(*_test_predictions(predictions, data), len(data.names))
+    figures = {
+        training: charts.training([(_network(path), pd.read_csv(path)) for path in curves]),
+        sweeps: charts.sweeps(panels),
+        confusion: charts.confusion(counts, data.names),
+        refinement: charts.refinement(by_name.get("iva"), by_name.get("crf"), data.names),
+        distributions: charts.distributions(tables, data.names),
+    }
+    for path, figure in figures.items():
+        _save(figure, path)
+
+
+def _network(curve: Path) -> str:
+    return curve.stem.removesuffix("_curve")
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"id": str, "class": str})
+
+
+def _test_predictions(path: Path, data: ParticleSet) -> tuple[pd.Series, pd.Series]:
+    """Return true and predicted labels of the test images.
+
+    Raises
+    ------
+    ValueError
+        If the table does not list exactly the volumes of the particle table, in their order,
+        or predicts a class that there is not.
+    """
+    table = pd.read_csv(path, dtype={"id": str})
+    if table["id"].tolist() != data.table["id"].tolist():
+        raise ValueError(
+            f"{path} does not list the same ids as the particle table: rerun 'localize'"
+        )
+    test = table.iloc[data.parts["test"]]
+    strange = sorted(set(test["predicted"]) - set(range(1, len(data.names) + 1)))
+    if strange:
+        raise ValueError(
+            f"{path} predicts the labels {strange[:5]}: expected 1 to {len(data.names)}, the "
+            "labels of the particle table; rerun 'localize'"
+        )
+    return pd.Series(data.labels[data.parts["test"]]), test["predicted"]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130)

@@ -1,0 +1,92 @@
+# Section 5.6: figures of every run of the method itself.
+# REQUIRED INPUTS: masks, maps, curves, choices and scores of the run
+# OUTPUTS: results/{dataset}/seed{seed}/{variant}/figures/*.png
+
+
+rule draw:
+    input:
+        volumes=VOLUMES,
+        truth=MASKS,
+        merged=made("merged", "merged.mrcs"),
+        gradcam=made("seeds", "gradcam.mrcs"),
+        iva=made("segment", "masks/iva.mrcs"),
+        crf=made("crf", "masks/crf.mrcs"),
+        scores=made("crf", "scores/crf.csv"),
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("draw"),
+    output:
+        "results/{dataset}/seed{seed}/{variant}/figures/overview.png",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/draw.log",
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa draw --volumes {input.volumes:q} --truth {input.truth:q} "
+        "--gradcam {input.gradcam:q} --merged {input.merged:q} --iva {input.iva:q} "
+        "--crf {input.crf:q} --scores {input.scores:q} "
+        + TABLES
+        + " --out {output:q} --log {log:q}"
+
+
+rule compare:
+    input:
+        volumes=VOLUMES,
+        truth=MASKS,
+        baseline=made("seed_masks", "masks/gradcam.mrcs"),
+        ours=made("crf", "masks/crf.mrcs"),
+        scores=made("crf", "scores/crf.csv"),
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("compare"),
+    output:
+        "results/{dataset}/seed{seed}/{variant}/figures/compare.png",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/compare.log",
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa compare --volumes {input.volumes:q} --truth {input.truth:q} "
+        "--baseline {input.baseline:q} --ours {input.ours:q} --scores {input.scores:q} "
+        + TABLES
+        + " --out {output:q} --log {log:q}"
+
+
+def own_files(pattern):
+    """Input function: files of a run's own products that match a pattern, as `FILES` has them."""
+
+    def of(wildcards):
+        run = civa_runs.run_folder(wildcards.dataset, wildcards.seed, wildcards.variant)
+        own = civa_runs.products(config, wildcards.variant)
+        names = [name for product in own for name in FILES[product]]
+        return finished(f"{run}/{name}" for name in names if Path(name).match(pattern))
+
+    return of
+
+
+rule plot:
+    input:
+        curves=own_files("*_curve.csv"),
+        choices=own_files("masks/*.json"),
+        merged=made("merged", "merged.json"),
+        predictions=made("seeds", "predictions.csv"),
+        scores=lambda wc: [*trivial_scores(wc), *scores_of(wc)],
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("plot"),
+    output:
+        **{
+            name: f"results/{{dataset}}/seed{{seed}}/{{variant}}/figures/{name}.png"
+            for name in CHARTS
+        },
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/plot.log",
+    conda:
+        "../envs/civa.yaml"
+    shell:
+        "python -m civa plot --curves {input.curves:q} --choices {input.merged:q} "
+        "{input.choices:q} --predictions {input.predictions:q} --scores {input.scores:q} "
+        + TABLES
+        + " "
+        + " ".join(f"--{name} {{output.{name}:q}}" for name in CHARTS)
+        + " --log {log:q}"
