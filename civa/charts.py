@@ -7,6 +7,7 @@ marker in every chart; green and orange are left to ground truth and to what was
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,6 +15,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from civa.figures import FOUND_COLOUR, notice, shortened
@@ -24,11 +27,8 @@ matplotlib.use("agg")
 PALETTE = ("#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#222222", "#999933", "#882255", "#8a8a8a")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LOSS_COLOUR, FIGURE_COLOUR, LINE_COLOUR = "#777777", "#0072b2", "#444444"
-TITLES = {  # of networks and choices; the other names are methods of the tables
-    "classifier": "classifier",
-    "iva_curve": "inter-voxel affinity network",
-    "merged": "merged map",
-}
+NETWORKS = {"iva": "inter-voxel affinity network"}  # titles that differ from the method's
+CHOICES = {"merged": "merged map"}
 SETTINGS = {  # key of a chosen value -> what it is
     "fraction": "share of voxels kept",
     "threshold": "threshold",
@@ -74,6 +74,29 @@ def method_title(name: str) -> str:
     return METHODS[name].title if name in METHODS else name
 
 
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read the scores of test images: ``id`` and ``class`` are text, an empty figure is NaN.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    figures = ("iou", "iou_agnostic", "voxels", "true_voxels")
+    table = pd.read_csv(
+        path,
+        dtype={"id": str, "class": str},
+        keep_default_na=False,  # a class may be called NA
+        na_values={column: ["", "nan"] for column in figures},
+    )
+    missing = [column for column in ("id", "class", *figures) if column not in table]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {missing}: expected scores of test images; rerun 'score'"
+        )
+    return table
+
+
 # --- training ---------------------------------------------------------------------------------
 
 
@@ -92,7 +115,7 @@ def training(curves: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
         return notice("no network was trained in this run")
     figure, axes = _grid(len(curves), columns=3, size=(4.0, 3.0))
     for axis, (name, curve) in zip(axes, curves, strict=True):
-        title = TITLES.get(f"{name}_curve", TITLES.get(name, method_title(name)))
+        title = NETWORKS.get(name, method_title(name))
         if curve.empty:
             _say(axis, title, "not trained")
         else:
@@ -132,7 +155,7 @@ def _training_panel(axis: Axes, title: str, curve: pd.DataFrame) -> None:
     axis.set(xlim=(0.5, len(curve) + 0.5), ylim=(0, 1.05 * highest if highest > 0 else 1))
     axis.set_ylabel("training loss", color=LOSS_COLOUR)
     axis.tick_params(axis="y", colors=LOSS_COLOUR)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axis.set_xlabel("epoch" + _duration(curve))
     figures = validation_figures(curve)
     if figures:
@@ -141,7 +164,7 @@ def _training_panel(axis: Axes, title: str, curve: pd.DataFrame) -> None:
         epoch, loss = curve["epoch"].iloc[-1], curve["loss"].iloc[-1]
         _mark(axis, epoch, loss)
         lines = [f"epoch {epoch}, the last, was kept: loss {loss:.3g}"]
-    axis.set_title("\n".join([title, *lines]), fontsize=10)
+    axis.set_title("\n".join([title, *lines]), fontsize=9)
 
 
 def _validation_lines(
@@ -198,16 +221,21 @@ def read_sweeps(name: str, record: Mapping[str, Any]) -> list[Sweep]:
     ValueError
         If a value that was tried is no number.
     """
-    title = TITLES.get(name, method_title(name))
+    title = CHOICES.get(name, method_title(name))
     if "skipped" in record:
         return [Sweep(title, "", None, {}, f"not trained: {record['skipped']}")]
     tried = record.get("validation_miou") or {}
     if "parameters" in record:
-        sweeps = [
-            Sweep(title, key.replace("_", " "), _chosen(record["parameters"], key), found)
-            for key, found in ((key, _numbers(name, values)) for key, values in tried.items())
+        found = [
+            Sweep(
+                title,
+                key.replace("_", " "),
+                _chosen(record["parameters"], key),
+                _numbers(name, values),
+            )
+            for key, values in tried.items()
         ]
-        return sweeps or [Sweep(title, "", None, {}, "parameters as configured")]
+        return found or [Sweep(title, "", None, {}, "parameters as configured")]
     setting = next((key for key in SETTINGS if key in record), "")
     chosen = _chosen(record, setting)
     remark = "" if chosen is None else f"{SETTINGS[setting]}: {chosen:g}"
@@ -225,8 +253,8 @@ def _numbers(name: str, tried: Mapping[str, Any]) -> dict[float, float]:
         found = {float(value): float(miou) for value, miou in tried.items()}
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"the choice of '{name}' was made among {list(tried)[:3]}: expected numbers, "
-            "each with its validation mIoU; leave its file out of the choices"
+            f"'{name}.json' tells of a choice among {list(tried)[:3]}: expected numbers, each with "
+            "its validation mIoU; leave the file out of the choices"
         ) from error
     return {value: found[value] for value in sorted(found) if np.isfinite(found[value])}
 
@@ -267,7 +295,7 @@ def _sweep_panel(axis: Axes, sweep: Sweep) -> None:
     half = 1.15 * max(half, SMALLEST_SPAN / 2)
     axis.set_ylim(middle - half, middle + half)
     title = sweep.title
-    if sweep.chosen in sweep.tried:
+    if sweep.chosen is not None and sweep.chosen in sweep.tried:
         place = values.index(sweep.chosen)
         _mark(axis, place, scores[place])
         title += f"\nchosen: {sweep.chosen:g} ({scores[place]:.1f} %)"
@@ -316,7 +344,10 @@ def confusion(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
         colour = "white" if shares[row, column] > 0.55 else "#222222"
         axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=10)
     short = [shortened(name, 16) for name in names]
-    axis.set_xticks(range(k), short, rotation=35 if max(map(len, short)) > 5 else 0, ha="center")
+    axis.set_xticks(range(k), short)
+    if max(map(len, short)) > 5:
+        for label in axis.get_xticklabels():
+            label.set(rotation=35, ha="right", rotation_mode="anchor")
     axis.set_yticks(
         range(k), [f"{name} ({n})" for name, n in zip(short, totals[:, 0], strict=True)]
     )
@@ -344,17 +375,15 @@ def refinement(
     names
         Classes in the order of their labels.
     """
-    figure = Figure(figsize=(7.4, 5.4), layout="constrained")
-    axis = figure.subplots()
     title = "IoU of the test images, before and after the CRF"
-    missing = [word for word, table in (("before", before), ("after", after)) if table is None]
     if before is None or after is None:
-        _say(axis, title, f"no scores {' and '.join(missing)} the CRF:\nthis run has no such step")
-        return figure
+        missing = [word for word, table in (("before", before), ("after", after)) if table is None]
+        return notice(f"{title}\nn/a: this run has no scores {' and '.join(missing)} the CRF")
     pairs = paired(before, after)
     if pairs.empty:
-        _say(axis, title, "n/a: no test image has an IoU\nboth before and after the CRF")
-        return figure
+        return notice(f"{title}\nn/a: no test image has an IoU both before and after")
+    figure = Figure(figsize=(6.2, 6.0 + 0.12 * len(names)), layout="constrained")
+    axis = figure.subplots()
     change = pairs["after"] - pairs["before"]
     for number, name in enumerate(names):
         own = pairs[pairs["class"] == name]
@@ -376,11 +405,11 @@ def refinement(
     axis.set(xlim=(-2, 102), ylim=(-2, 102), box_aspect=1)
     axis.set_xlabel("IoU before the CRF (%)")
     axis.set_ylabel("IoU after the CRF (%)")
-    axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, borderaxespad=1)
     better, worse = int((change > 0).sum()), int((change < 0).sum())
     figure.suptitle(
         f"{title}\n"
-        f"{better} better, {worse} worse, {len(pairs) - better - worse} the same of {len(pairs)}; "
+        f"{better} better, {worse} worse, {len(pairs) - better - worse} the same of {len(pairs)}\n"
         f"mean {pairs['before'].mean():.1f} % before, {pairs['after'].mean():.1f} % after",
         fontsize=11,
     )
@@ -457,7 +486,7 @@ def _distribution_row(axis: Axes, row: int, table: pd.DataFrame, names: Sequence
     place = axis.get_yaxis_transform()  # x as a share of the panel, y in rows
     mean = f"{values.mean():.1f}"
     if len(values) < len(table):
-        mean += f"\nof {len(values)}/{len(table)}"
+        mean += f"\n({len(values)} of {len(table)})"
     axis.text(1.01, row, mean, va="center", fontsize=9, transform=place)
 
 
@@ -468,7 +497,8 @@ def _grid(n: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, l
     """Return a figure with ``n`` panels of ``size`` inches, row by row."""
     columns = min(n, columns)
     rows = -(-n // columns)
-    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.1)  # inches
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout=layout)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for spare in axes[n:]:
         spare.remove()
@@ -481,7 +511,7 @@ def _say(axis: Axes, title: str, text: str) -> None:
     axis.set_yticks([])
     for edge in axis.spines.values():
         edge.set_color("0.8")
-    axis.set_title(title, fontsize=10)
+    axis.set_title(title, fontsize=9)
     lines = "\n".join(textwrap.fill(line, 30) for line in text.splitlines())
     place = axis.transAxes
     axis.text(0.5, 0.5, lines, ha="center", va="center", color="0.35", fontsize=9, transform=place)

@@ -41,8 +41,11 @@ VERBS = {
     "apply-segmenter": "a supervised baseline -> masks",
     "trivial": "rules that learn nothing -> masks",
     "score": "masks and ground truth -> one row per test image",
+    "assess": "products of a run -> its quality ledger",
     "tabulate": "scores -> tables",
     "draw": "masks and scores -> figures",
+    "compare": "masks and scores -> baseline and ours in three slices (Figure 4)",
+    "plot": "curves, choices, predictions and scores -> charts",
     "report": "tables and figures -> one page",
     "trace": "a product -> the files, commands and commits that it came from",
 }

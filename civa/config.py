@@ -62,9 +62,12 @@ def check(config: Any, *, source: str = "config.yaml") -> None:
     for name, variant in config.get("variants", {}).items():
         if name == BASE:
             raise ValueError(f"{source}, variants: '{name}' is the method itself; rename it")
-        if variant == {"without": ["crf"]}:
+        off = sorted(variant["without"]) if list(variant) == ["without"] else []
+        if off in (["crf"], ["crf", "iva"]):
+            row = "+ CO" if "iva" in off else "+ IVA"
             raise ValueError(
-                f"{source}, variants.{name}: the method without the CRF is the row '+ IVA' already"
+                f"{source}, variants.{name}: the method without {' and '.join(off)} is the row "
+                f"'{row}' already; leave the variant out, or let it change something else too"
             )
 
 
@@ -191,7 +194,8 @@ def settings(
     overridden = config.get("variants", {}).get(variant, {})
     merged |= overridden.get(section) or {}
     if section == "merge" and "co" in overridden.get("without", []):
-        merged["weights"] = [1.0]  # w1 = 1: the merged map is Grad-CAM alone
+        # w1 = 1: the merged map is Grad-CAM alone, also where validation has no mask
+        merged |= {"weights": [1.0], "default_weight": 1.0}
     return merged
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ AXES = ("z", "y", "x")  # of an array (d, h, w)
 
 # Layout of a comparison, in inches.
 MARGIN, LABEL, PANEL, GAP, GROUP_GAP, HEADER, FOOTER = 0.1, 1.6, 0.88, 0.03, 0.13, 0.74, 0.4
-INSET = {"fontsize": 7.5, "color": "white", "ha": "center", "va": "bottom"}
+INSET: dict[str, Any] = {"fontsize": 7.5, "color": "white", "ha": "center", "va": "bottom"}
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,18 @@ def shortened(text: str, length: int) -> str:
 
 
 def centre(example: Example) -> tuple[int, ...]:
-    """Return the voxel (z, y, x) in the middle of what an example shows.
+    """Return the slices (z, y, x) through the middle of what an example shows.
 
     That is the centre of mass of the ground truth; without one, of the last panel's mask; and
-    the middle of the box where both are empty.
+    the middle of the box where both are empty.  Along every axis it is moved to the nearest
+    slice that meets the mask: one that falls into parts may have none at its centre.
     """
     for mask in (example.truth, *list(example.panels.values())[-1:]):
         if mask.any():
-            return tuple(int(round(float(c))) for c in ndimage.center_of_mass(mask))
+            places = np.argwhere(mask)  # (n, 3)
+            middle = places.mean(axis=0)
+            nearest = np.abs(places - middle).argmin(axis=0)
+            return tuple(int(places[row, axis]) for axis, row in enumerate(nearest))
     return tuple(edge // 2 for edge in example.volume.shape)
 
 
@@ -144,7 +149,8 @@ def _left(group: int, axis: int) -> float:
 def _headings(figure: Figure, top: float, heading: str, titles: Sequence[str]) -> None:
     """Write heading, titles of panels and axes of slices of a block, ``top`` inches down."""
     width, height = figure.get_size_inches()
-    figure.text(MARGIN / width, 1 - (top + 0.27) / height, heading, fontsize=11.5, weight="bold")
+    words = shortened(heading, 110)
+    figure.text(MARGIN / width, 1 - (top + 0.27) / height, words, fontsize=11.5, weight="bold")
     for group, title in enumerate(titles):
         for axis, letter in enumerate(AXES):
             at = (_left(group, axis) + PANEL / 2) / width
@@ -174,12 +180,12 @@ def _example_row(figure: Figure, top: float, example: Example, smooth_voxels: fl
         for number, position in enumerate(middle):
             corner = (_left(group, number) / width, 1 - (top + PANEL) / height)
             axis = figure.add_axes((*corner, PANEL / width, PANEL / height))
-            _show(axis, grey.take(position, axis=number), limits)
+            _show(axis, np.take(grey, position, axis=number), limits)
             if mask is None:
                 continue
-            shown = mask.take(position, axis=number)
+            shown = np.take(mask, position, axis=number)
             if mask is not example.truth:
-                truth = example.truth.take(position, axis=number)
+                truth = np.take(example.truth, position, axis=number)
                 _outline(axis, truth, TRUTH_COLOUR, style="dotted")
             _outline(axis, shown, TRUTH_COLOUR if mask is example.truth else FOUND_COLOUR)
             if not shown.any():
@@ -190,7 +196,7 @@ def _example_row(figure: Figure, top: float, example: Example, smooth_voxels: fl
 
 
 def _legend(figure: Figure) -> None:
-    styles = {
+    styles: dict[str, tuple[str, Any]] = {
         "ground truth": (TRUTH_COLOUR, "solid"),
         "ground truth, to compare": (TRUTH_COLOUR, "dotted"),
         "mask found": (FOUND_COLOUR, "solid"),

@@ -87,6 +87,28 @@ def trace(product: Path) -> Iterator[tuple[int, Path, dict[str, Any]]]:
         waiting += [(depth + 1, made_from) for made_from in reversed(inputs)]
 
 
+def leaves(product: Path) -> dict[Path, str]:
+    """List the files that a product was made from in the end, and that nothing made.
+
+    Returns
+    -------
+    Path -> SHA-256 of the content that was read, in the order of the walk: files without a
+    record, and those whose record names no input (downloads, phantoms).  A product without a
+    record is its own and only leaf.
+    """
+    records = {path: record for _, path, record in trace(product)}
+    read = {
+        Path(name): str(content)
+        for record in records.values()
+        for name, content in record.get("inputs", {}).items()
+    }
+    return {
+        path: read.get(path) or record.get("sha256") or digest(path)
+        for path, record in records.items()
+        if not record.get("inputs")
+    }
+
+
 def verify(product: Path) -> None:
     """Check a product and all that it was made from against their records.
 

@@ -4,6 +4,7 @@ Networks with an output for the background and one for every class, trained with
 on full masks, on one annotated slice, or on the pseudo labels ("seg. w/o IVA" of Table 5).
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -86,9 +87,11 @@ class UNetSegmenter(nn.Module):
             strides=[1, 2, 2, 2],
             upsample_kernel_size=[2] * 3,
             filters=[width * 2**level for level in range(4)],
-            norm_name=("group", {"num_groups": min(8, width)}),
+            norm_name=("group", {"num_groups": math.gcd(8, width)}),
             act_name=("relu", {"inplace": True}),
         )
+        for twice in ("input_block", "downsamples", "bottleneck", "upsamples"):
+            delattr(self.network, twice)  # listed again, and used, as its skip_layers
 
     def forward(self, volume: Tensor) -> list[Tensor]:
         """(b, 1, d, h, w) -> one element, scores (b, k + 1, d, h, w)."""

@@ -6,7 +6,7 @@ import pytest
 
 from civa import __version__
 from civa.files import digest, read_json
-from civa.provenance import record_path, verify, versions, write_record
+from civa.provenance import leaves, record_path, verify, versions, write_record
 
 
 def make(product: Path, *inputs: Path, stage: str = "stage") -> Path:
@@ -81,3 +81,20 @@ def test_products_that_were_not_made_have_no_record(tmp_path: Path) -> None:
     absent = tmp_path / "optional"
     write_record("stage", inputs=[], outputs=[absent], parameters={}, seconds=0, command="civa x")
     assert not record_path(absent).exists()
+
+
+def test_leaves_are_what_no_stage_made(chain: dict[str, Path], tmp_path: Path) -> None:
+    second = tmp_path / "downloaded"
+    make(second, stage="fetch-structure")
+    final = make(tmp_path / "final", chain["scores"], second)
+    assert leaves(final) == {chain["source"]: digest(chain["source"]), second: digest(second)}
+
+
+def test_leaves_have_the_content_that_was_read(chain: dict[str, Path]) -> None:
+    read = digest(chain["source"])
+    chain["source"].unlink()
+    assert leaves(chain["scores"]) == {chain["source"]: read}
+
+
+def test_an_input_is_its_own_leaf(chain: dict[str, Path]) -> None:
+    assert leaves(chain["source"]) == {chain["source"]: digest(chain["source"])}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from civa.charts import read_scores
 from civa.dataset import BACKGROUND, UNANNOTATED, ParticleSet
 from civa.figures import Example, comparison, shortened
 from civa.files import replacing
@@ -33,7 +34,7 @@ def run(
     mask; without ground truth, those of the largest, the median and the smallest mask.
     """
     data = ParticleSet(particles, split)
-    results = _read_scores(scores, data)
+    results = _test_scores(scores, data)
     positions = {name: row for row, name in enumerate(data.table["id"])}
     boxes, known = read_stack(volumes), read_stack(truth)
     stacks = {BASELINE: read_stack(baseline), OURS: read_stack(ours)}
@@ -44,13 +45,14 @@ def run(
         for _, image in representatives(own).iterrows():
             row = positions[image["id"]]
             masks = {key: np.asarray(stack[row]) for key, stack in stacks.items()}
-            lines = [image["rank"], shortened(image["id"], LONGEST_ID)]
-            lines += _figures(image, masks[BASELINE], np.asarray(known[row]))
-            lines += _mistaken(masks[OURS], label, data.names)
+            target = np.asarray(known[row])
+            title = [image["rank"], shortened(image["id"], LONGEST_ID)]
+            title += _figures(image, masks[BASELINE], target)
+            title += _mistaken(masks[OURS], label, data.names)
             panels = {key: mask > BACKGROUND for key, mask in masks.items()}
-            shown = np.asarray(known[row]) > BACKGROUND
-            examples.append(Example("\n".join(lines), np.asarray(boxes[row]), shown, panels))
-        blocks[f"{shortened(name, 40)}: {_heading(own)}"] = examples
+            example = Example("\n".join(title), boxes[row], target > BACKGROUND, panels)
+            examples.append(example)
+        blocks[f"{name}: {_heading(own)}"] = examples
     with replacing(out) as temporary:
         comparison(blocks).savefig(temporary, dpi=150)
 
@@ -85,7 +87,7 @@ def representatives(scores: pd.DataFrame) -> pd.DataFrame:
     return ranked.iloc[list(places)].assign(rank=list(places.values()))
 
 
-def _read_scores(path: Path, data: ParticleSet) -> pd.DataFrame:
+def _test_scores(path: Path, data: ParticleSet) -> pd.DataFrame:
     """Read the scores of the test images.
 
     Raises
@@ -93,7 +95,7 @@ def _read_scores(path: Path, data: ParticleSet) -> pd.DataFrame:
     ValueError
         If they are of other images than those of the test part.
     """
-    table = pd.read_csv(path, dtype={"id": str, "class": str})
+    table = read_scores(path)
     strangers = set(table["id"]) - set(data.table["id"].to_numpy()[data.parts["test"]])
     if strangers:
         raise ValueError(

@@ -95,7 +95,9 @@ def _calibrated(maps: NDArray, choice: dict[str, Any]) -> tuple[NDArray, float]:
     if "threshold" in choice:
         return maps, choice["threshold"]
     flat = np.asarray(maps, dtype=np.float32).reshape(len(maps), -1)
-    ranks = rankdata(flat, method="min", axis=1) / flat.shape[1]
+    # As in `top_fraction`: ties with the last voxel of the share are kept, the minimum never.
+    ranks = rankdata(flat, method="max", axis=1) / flat.shape[1]
+    ranks[flat == flat.min(axis=1, keepdims=True)] = 0
     return ranks.reshape(maps.shape), 1 - choice["fraction"]
 
 

@@ -30,7 +30,7 @@ def run(
     ``iva``; panels and rows come in the order of the files.
     """
     data = ParticleSet(particles, split)
-    tables = [(path.stem, _read_scores(path)) for path in scores]
+    tables = [(path.stem, charts.read_scores(path)) for path in scores]
     by_name = dict(tables)
     panels = [sweep for path in choices for sweep in charts.read_sweeps(path.stem, read_json(path))]
     counts = charts.count_predictions(*_test_predictions(predictions, data), len(data.names))
@@ -49,10 +49,6 @@ def _network(curve: Path) -> str:
     return curve.stem.removesuffix("_curve")
 
 
-def _read_scores(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"id": str, "class": str})
-
-
 def _test_predictions(path: Path, data: ParticleSet) -> tuple[pd.Series, pd.Series]:
     """Return true and predicted labels of the test images.
 
@@ -62,7 +58,7 @@ def _test_predictions(path: Path, data: ParticleSet) -> tuple[pd.Series, pd.Seri
         If the table does not list exactly the volumes of the particle table, in their order,
         or predicts a class that there is not.
     """
-    table = pd.read_csv(path, dtype={"id": str})
+    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
     if table["id"].tolist() != data.table["id"].tolist():
         raise ValueError(
             f"{path} does not list the same ids as the particle table: rerun 'localize'"

@@ -106,7 +106,8 @@ def run(
         after_epoch=after_epoch,
         keep_best=FIGURE if validation.is_possible else None,
     )
-    best = best_record(history, FIGURE) if validation.is_possible else history[-1]
+    best = dict(best_record(history, FIGURE) if validation.is_possible else history[-1])
+    del best["seconds"]  # the same seed gives the same metrics
     save_weights(weights, model, description)
     write_csv(curve, pd.DataFrame(history))
     write_json(metrics, {**save, **best, "epochs": len(history), "volumes": len(boxes)})

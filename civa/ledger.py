@@ -1,0 +1,531 @@
+"""The quality ledger: one line per check of one stage, judged green, amber or red.
+
+Some checks need a ground truth and compare masks with it; the others need nothing but the
+image-level labels, so that they say something about data that nobody has segmented.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from civa.dataset import BACKGROUND
+from civa.metrics import iou, is_annotated, score_images
+
+COLUMNS = ("stage", "check", "value", "unit", "expected", "verdict", "advice")
+VERDICTS = ("green", "amber", "red", "n/a")
+TEXT = [column for column in COLUMNS if column != "value"]
+CHUNK = 64  # volumes that are compared at a time
+
+# Rows of the method in the order of the pipeline, and the stage that each shows.
+STAGES = {
+    "gradcam": "Grad-CAM",
+    "cooccurrence": "co-occurrence",
+    "iva": "affinity network",
+    "crf": "CRF",
+}
+
+FULL_SHARE = 0.25  # of the box; a mask above it is called full
+
+Line = dict[str, object]  # column -> cell
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Where a check turns green and red; amber lies between.
+
+    Attributes
+    ----------
+    check
+        What is measured, in plain words.
+    green, red
+        At least ``green`` is green and below ``red`` is red; where ``green`` is the smaller
+        one, at most ``green`` is green and above ``red`` is red.
+    reason
+        Why there.
+    advice
+        What to try when the verdict is not green.
+    """
+
+    check: str
+    unit: str
+    green: float
+    red: float
+    reason: str
+    advice: str
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether large values are good."""
+        return self.green > self.red
+
+    @property
+    def expected(self) -> str:
+        """The limits in words."""
+        if self.higher_is_better:
+            return f"at least {self.green:g}; red below {self.red:g}"
+        return f"at most {self.green:g}; red above {self.red:g}"
+
+    def verdict(self, value: float) -> str:
+        """Judge a value; ``n/a`` where there is none."""
+        if np.isnan(value):
+            return "n/a"
+        sign = 1 if self.higher_is_better else -1
+        if sign * value >= sign * self.green:
+            return "green"
+        return "red" if sign * value < sign * self.red else "amber"
+
+    def above(self, floor: float) -> "Limit":
+        """Return limits that are shares (%) of the way from ``floor`` (%) to 100 %."""
+        green, red = (
+            round(floor + share * (100 - floor) / 100, 1) for share in (self.green, self.red)
+        )
+        return replace(self, green=green, red=red)
+
+
+# Every threshold of the ledger.  Sizes and shares are those of proteins in boxes of about twice
+# their diameter; figures of the paper are its Tables 1 to 5, ours those of examples/paper.yaml.
+LIMITS = {
+    "balance": Limit(
+        *("largest class over smallest, in volumes", "×", 3, 10),
+        "beyond 3:1 the loss is mostly that of the large class; beyond 10:1 it can do without "
+        "the small one",
+        "set classifier.balance: true, or add volumes of the smallest class",
+    ),
+    "smallest": Limit(
+        *("training volumes of the smallest class", "volumes", 50, 20),
+        "what a class shares has to stand out of the noise: at SNR 0.05 the average of 50 volumes "
+        "has SNR 2.5, that of 20 has SNR 1",
+        "add volumes of this class, raise split.fractions of the training part, or leave the "
+        "class out; classifier.flips: true makes the most of few volumes",
+    ),
+    "annotated": Limit(
+        *("test images with a ground truth", "images", 30, 10),
+        "the IoU of single images scatters by about 15 points: a mean of 30 is good to 3 points, "
+        "one of 10 to 5",
+        "add masks of test volumes to the table; until then read scores as rough",
+    ),
+    "accuracy": Limit(
+        *("test images named correctly, mean over classes", "%", 80, 40),
+        "maps show what the classifier looks at: one that guesses looks at nothing; limits are "
+        "shares of the way from guessing to perfect",
+        "raise classifier.epochs; use classifier.architecture: gap, which learns where cnn1 "
+        "stays at chance; check labels, and that protein is bright (import.invert_contrast)",
+    ),
+    "worst_class": Limit(
+        *("test images named correctly, worst class", "%", 60, 30),
+        "a class that is not recognised has seeds of another one; wider than for the mean, since "
+        "one class has few test images",
+        "set classifier.balance: true if it is a small class; look at the confusion matrix: two "
+        "classes that look alike at this resolution are better joined",
+    ),
+    "gradcam": Limit(
+        *("test mIoU", "%", 10, 5),
+        "the paper's own Grad-CAM has 9.7 to 19.0: seeds need to be roughly in place, no more",
+        "train the classifier longer (classifier.epochs); localize.layer: fine gives sharper seeds",
+    ),
+    "cooccurrence": Limit(
+        *("test mIoU", "%", 20, 10),
+        "the paper has 17.9 to 20.5, and less than Grad-CAM's 10 is no seed",
+        "cooccurrence.layer: fine sees more than cam; raise cooccurrence.group_size",
+    ),
+    "pseudo_labels": Limit(
+        *("mIoU of the training part, which supervises the network", "%", 25, 15),
+        "the network is only as good as its labels: with the paper's 18 it reached 20 to 24, with "
+        "our 40 it reaches 53",
+        "cooccurrence.layer: fine; more merge.weights and smaller steps of binarize.fractions; "
+        "without validation masks, binarize.default_fraction should be the particle's share of "
+        "the box",
+    ),
+    "iva": Limit(
+        *("test mIoU", "%", 30, 15),
+        "the paper has 20.6 to 36.1, ours 50 to 55",
+        "iva.schedule: one_cycle, more iva.epochs, a larger iva.width; leave segment.threshold "
+        "to validation, or raise segment.default_threshold; try pairs.radius: 3",
+    ),
+    "crf": Limit(
+        *("test mIoU", "%", 45, 25),
+        "the paper has 38.8 to 67.8, ours 62 to 67; below 25 it adds nothing to the paper's "
+        "affinity network",
+        "crf.search: true with more crf.search_volumes; raise crf.guide_sigma for noisier volumes",
+    ),
+    "class_miou": Limit(
+        *("test mIoU, worst class", "%", 30, 15),
+        "a mean can hide a class that fails; the paper's worst classes have 24 to 32",
+        "look at its images in the figures: if they are misclassified, classifier.epochs and "
+        "classifier.balance; if the masks are too large, binarize.default_fraction and "
+        "segment.default_threshold",
+    ),
+    "gain": Limit(
+        *("gain in test mIoU over the stage before", "points", 2, -2),
+        "seeds of the random numbers move a mean by about 2 points: less is no difference",
+        "see the advice on this stage's own mIoU; a variant without it (variants, without) shows "
+        "whether what follows needs it",
+    ),
+    "empty": Limit(
+        *("volumes without a mask", "%", 2, 10),
+        "every box holds a particle, so an empty mask is a failure; a few noisy ones will fail",
+        "a map without signal: raise classifier.epochs, or segment.default_threshold and "
+        "segment.threshold are too high; after the CRF, lower crf.smooth_weight or raise "
+        "crf.confidence",
+    ),
+    "full": Limit(
+        *(f"masks over {100 * FULL_SHARE:g} % of the box", "%", 1, 5),
+        "a ball of half the box's width takes 7 % of it; a quarter is background as well",
+        "lower binarize.default_fraction, raise segment.default_threshold, lower "
+        "crf.bilateral_spatial; a box this tight needs to be cut larger",
+    ),
+    "agreement": Limit(
+        *("agreement of proposals with Grad-CAM, mean IoU", "%", 12, 7),
+        "Grad-CAM is coarse: good runs have 16 to 23; proposals set against the CAM of another "
+        "volume have 6 to 7",
+        "the network found something else than the classifier did: check the classifier first, "
+        "then iva.epochs and cooccurrence.layer",
+    ),
+    "apart": Limit(
+        *("proposals that do not touch Grad-CAM", "%", 2, 10),
+        "without overlap the largest proposal is taken, which may be a neighbour; of proposals "
+        "set against the CAM of another volume, 13 to 25 do not touch it",
+        "localize.layer: cam covers more than fine; raise binarize.fractions or "
+        "binarize.default_fraction; lower segment.default_threshold",
+    ),
+    "spread": Limit(
+        *("spread of mask sizes in one class (SD over mean), worst class", "%", 30, 60),
+        "copies of one rigid complex have the same size, up to 1 % in simulations: spread is "
+        "noise, neighbours, or two kinds of particle under one label",
+        "crf.guide_sigma smooths over noise; pairs.radius and segment.default_threshold keep "
+        "neighbours apart; look for a mixed class",
+    ),
+    "trivial": Limit(
+        *("lead over the best trivial rule", "points", 2, 0),
+        "a method that does not beat smoothing and a threshold is not worth its training; seeds "
+        "move a mean by about 2 points",
+        "use the trivial rule for these data, or improve the first stage above that is not "
+        "green; see variants in the summary table for settings that did better",
+    ),
+}
+_KEY = re.compile(
+    r"\b(?:split|classifier|localize|cooccurrence|merge|binarize|pairs|iva|segment|crf|import)"
+    r"\.[a-z_]+"
+)
+
+
+def config_keys(text: str) -> list[str]:
+    """Return the configuration keys (``section.key``) that an advice names."""
+    return _KEY.findall(text)
+
+
+def line(
+    stage: str,
+    name: str,
+    value: float,
+    *,
+    of: str = "",
+    floor: float | None = None,
+    advice: str = "",
+) -> Line:
+    """Return one line of the ledger.
+
+    Parameters
+    ----------
+    stage
+        What the check is about.
+    name
+        Key of `LIMITS`.
+    value
+        What was measured, NaN where it could not be; judged as it is printed, to one decimal.
+    of
+        Class or rule that the value belongs to.
+    floor
+        In per cent: what guessing reaches; limits are then shares of the way from there to 100.
+    advice
+        Stands in for that of the limit.
+
+    Returns
+    -------
+    `COLUMNS` -> cell; the advice is empty where the verdict is green or n/a.
+    """
+    limit = LIMITS[name] if floor is None else LIMITS[name].above(floor)
+    rounded = round(float(value), 1)
+    verdict = limit.verdict(rounded)
+    expected = limit.expected if floor is None else f"{limit.expected}; guessing: {floor:.3g}"
+    cells = (
+        *(stage, f"{limit.check} ({of})" if of else limit.check, rounded, limit.unit),
+        *(expected, verdict, (advice or limit.advice) if verdict in ("amber", "red") else ""),
+    )
+    return dict(zip(COLUMNS, cells, strict=True))
+
+
+# --- what is measured -------------------------------------------------------------------------
+
+
+def sizes(masks: NDArray) -> NDArray[np.float64]:
+    """Count the foreground voxels of every mask of a stack (n, d, h, w).
+
+    Returns
+    -------
+    (n,), NaN where there is no prediction.
+    """
+    found = np.empty(len(masks))
+    for part in _chunks(len(masks)):
+        chunk = np.asarray(masks[part])
+        voxels = np.count_nonzero(chunk > BACKGROUND, axis=(1, 2, 3))
+        found[part] = np.where(is_annotated(chunk), voxels, np.nan)
+    return found
+
+
+def agreement(first: NDArray, second: NDArray) -> NDArray[np.float64]:
+    """IoU of two stacks of masks (n, d, h, w), volume by volume, whatever their labels.
+
+    Returns
+    -------
+    (n,) in [0, 1]; NaN where either mask is empty or missing.
+    """
+    found = np.empty(len(first))
+    for part in _chunks(len(first)):
+        one, other = (np.asarray(stack[part]) > BACKGROUND for stack in (first, second))
+        both = one.any(axis=(1, 2, 3)) & other.any(axis=(1, 2, 3))
+        found[part] = np.where(both, iou(one, other), np.nan)
+    return found
+
+
+def supervision_miou(masks: NDArray, truth: NDArray, rows: NDArray[np.int64]) -> float:
+    """Strict mean IoU, in per cent, of the volumes ``rows`` that have a ground truth.
+
+    Parameters
+    ----------
+    masks, truth
+        (n, d, h, w) labels.
+    rows
+        (m,) positions, the training part.
+
+    Returns
+    -------
+    NaN where none of them has a ground truth and a mask.
+    """
+    found: list[float] = []
+    for part in _chunks(len(rows)):
+        mask, known = np.asarray(masks[rows[part]]), np.asarray(truth[rows[part]])
+        usable = is_annotated(mask) & is_annotated(known)
+        if usable.any():
+            found += score_images(mask[usable], known[usable])["iou"].tolist()
+    return 100 * float(np.mean(found)) if found else np.nan
+
+
+def spread(voxels: NDArray[np.float64], classes: ArrayLike) -> tuple[str, float]:
+    """Find the class whose masks differ most in size.
+
+    Parameters
+    ----------
+    voxels
+        (n,) sizes from `sizes`; empty and missing masks are left out.
+    classes
+        (n,) names.
+
+    Returns
+    -------
+    Its name, and the standard deviation of its sizes over their mean, in per cent; NaN where no
+    class has two masks.
+    """
+    groups = pd.Series(voxels).where(voxels > 0).groupby(np.asarray(classes))
+    ratios = (100 * groups.std() / groups.mean()).dropna()
+    return (str(ratios.idxmax()), float(ratios.max())) if len(ratios) else ("", np.nan)
+
+
+def paired_gain(before: pd.DataFrame, after: pd.DataFrame) -> float:
+    """Mean gain in IoU over the images that are scored in both tables, in points."""
+    pairs = before[["id", "iou"]].merge(after[["id", "iou"]], on="id", suffixes=("_0", "_1"))
+    return 100 * float((pairs["iou_1"] - pairs["iou_0"]).mean())
+
+
+def miou(scores: pd.DataFrame) -> float:
+    """Strict mean IoU of scored images, in per cent; NaN where there is none."""
+    return 100 * float(scores["iou"].mean())
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK) for start in range(0, n, CHUNK))
+
+
+# --- lines, stage by stage --------------------------------------------------------------------
+
+
+def data_lines(classes: ArrayLike, train: NDArray[np.int64], annotated: int) -> list[Line]:
+    """Check the labels themselves.
+
+    Parameters
+    ----------
+    classes
+        (n,) class of every volume.
+    train
+        (m,) positions of the training part.
+    annotated
+        How many test images have a ground truth.
+    """
+    every = pd.Series(np.asarray(classes))
+    counts = every.value_counts()
+    training = every.iloc[train].value_counts().reindex(counts.index, fill_value=0)
+    return [
+        line("data", "balance", counts.max() / counts.min()),
+        line("data", "smallest", training.min(), of=str(training.idxmin())),
+        line("data", "annotated", annotated if annotated else np.nan),
+    ]
+
+
+def classifier_lines(
+    class_accuracy: float, classes: ArrayLike, right: NDArray[np.bool_]
+) -> list[Line]:
+    """Check the classifier on the test part.
+
+    Parameters
+    ----------
+    class_accuracy
+        Mean over classes of the share of images named correctly, in [0, 1].
+    classes
+        (m,) class of every test image.
+    right
+        (m,) whether it was named correctly.
+    """
+    shares = 100 * pd.Series(right, dtype=float).groupby(np.asarray(classes)).mean()
+    guessing = 100 / len(shares)
+    worst = str(shares.idxmin())
+    return [
+        line("classifier", "accuracy", 100 * class_accuracy, floor=guessing),
+        line("classifier", "worst_class", shares.min(), of=worst, floor=guessing),
+    ]
+
+
+def score_lines(method: str, scores: Mapping[str, pd.DataFrame]) -> list[Line]:
+    """Check the test mIoU of a stage, and what it gains over the stage before.
+
+    Parameters
+    ----------
+    method
+        Key of `STAGES`.
+    scores
+        Method -> scores of the test images: ``id``, ``iou`` in [0, 1], NaN where unknown.
+    """
+    stage, order = STAGES[method], list(STAGES)
+    reached = miou(scores[method]) if method in scores else np.nan
+    lines = [line(stage, method, reached)]
+    before = [name for name in order[: order.index(method)] if name in scores]
+    if method != order[0]:
+        known = method in scores and bool(before)
+        gain = paired_gain(scores[before[-1]], scores[method]) if known else np.nan
+        of = f"{STAGES[before[-1]]}" if before else ""
+        lines.append(line(stage, "gain", gain, of=of, advice=LIMITS[method].advice))
+    return lines
+
+
+def class_line(scores: Mapping[str, pd.DataFrame]) -> Line:
+    """Check the class that the last stage segments worst."""
+    table = scores.get(final_row(scores), pd.DataFrame(columns=["class", "iou"], dtype=float))
+    means = 100 * table.groupby("class")["iou"].mean().dropna()
+    worst = str(means.idxmin()) if len(means) else ""
+    return line("CRF", "class_miou", means.min() if worst else np.nan, of=worst)
+
+
+def mask_lines(stage: str, voxels: NDArray[np.float64], box: int) -> list[Line]:
+    """Check that masks are neither empty (or missing) nor full, of a box of ``box`` voxels."""
+    empty = 100 * float(np.mean(~(voxels > 0)))
+    full = 100 * float(np.mean(voxels > FULL_SHARE * box))
+    return [line(stage, "empty", empty), line(stage, "full", full)]
+
+
+def proposal_lines(shared: NDArray[np.float64]) -> list[Line]:
+    """Check proposals against the CAM that chose them, from their `agreement`."""
+    known = shared[~np.isnan(shared)]
+    mean, apart = (known.mean(), (known == 0).mean()) if len(known) else (np.nan, np.nan)
+    return [
+        line("affinity network", "agreement", 100 * mean),
+        line("affinity network", "apart", 100 * apart),
+    ]
+
+
+def spread_line(stage: str, voxels: NDArray[np.float64], classes: ArrayLike) -> Line:
+    """Check that masks of one class have similar sizes."""
+    worst, ratio = spread(voxels, classes)
+    return line(stage, "spread", ratio, of=worst)
+
+
+def diameter_lines(
+    voxels: NDArray[np.float64], classes: ArrayLike, voxel_size_angstrom: float
+) -> list[Line]:
+    """State how large the particles of every class were found, for the user to judge."""
+    medians = pd.Series(voxels).where(voxels > 0).groupby(np.asarray(classes)).median()
+    diameters = 2 * (3 * medians / (4 * np.pi)) ** (1 / 3) * voxel_size_angstrom
+    expected = "for you to judge: near the particle's own size, less where it is not round"
+    return [
+        dict(
+            zip(
+                COLUMNS,
+                (
+                    *("CRF", f"diameter of a ball as large as the median mask ({name})"),
+                    *(round(float(diameter)), "Å", expected, "n/a", ""),
+                ),
+                strict=True,
+            )
+        )
+        for name, diameter in diameters.dropna().items()
+    ]
+
+
+def final_row(scores: Mapping[str, pd.DataFrame]) -> str:
+    """Return the last stage that has scores; empty where there is none."""
+    found = [name for name in STAGES if name in scores]
+    return found[-1] if found else ""
+
+
+def trivial_line(scores: Mapping[str, pd.DataFrame], trivial: Mapping[str, pd.DataFrame]) -> Line:
+    """Set the last stage against the best of the rules that learn nothing.
+
+    Parameters
+    ----------
+    scores
+        Method -> scores of the test images.
+    trivial
+        Title of the rule -> scores of the same images.
+    """
+    final = final_row(scores)
+    quality = {title: miou(table) for title, table in trivial.items()}
+    known = {title: value for title, value in quality.items() if not np.isnan(value)}
+    if not (final and known):
+        return line("trivial rules", "trivial", np.nan)
+    best = max(known, key=lambda title: known[title])
+    lead = paired_gain(trivial[best], scores[final])
+    return line("trivial rules", "trivial", lead, of=f"{best}: {known[best]:.1f}")
+
+
+# --- the file ---------------------------------------------------------------------------------
+
+
+def read_ledger(path: Path) -> pd.DataFrame:
+    """Read a ledger that the stage ``assess`` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is no ledger.
+    """
+    try:
+        table = pd.read_csv(
+            path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values={"value": [""]}
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a readable CSV table ({error}): rerun 'assess'") from error
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise ValueError(
+            f"{path} has the columns {list(table.columns)}: a ledger also has {missing}; rerun "
+            "'assess'"
+        )
+    strange = sorted(set(table["verdict"]) - set(VERDICTS))
+    if strange:
+        raise ValueError(
+            f"{path} holds the verdicts {strange}: expected {VERDICTS}; rerun 'assess'"
+        )
+    return table.assign(value=table["value"].astype(float))

@@ -1,0 +1,123 @@
+"""Products of one run -> its quality ledger: every stage, with and without a ground truth."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from civa import ledger
+from civa.dataset import ParticleSet
+from civa.files import read_json, write_csv
+from civa.metrics import is_annotated
+from civa.runs import METHODS
+from civa.volume import read_stack, stack_voxel_size
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    metrics: Path,
+    predictions: Path,
+    gradcam: Path,
+    pseudo_labels: Path,
+    iva: Path,
+    crf: Path,
+    scores: tuple[Path, ...],
+    trivial: tuple[Path, ...],
+    masks: Path,
+    particles: Path,
+    split: Path,
+    *,
+    out: Path,
+) -> None:
+    """Judge a run stage by stage: classifier, seeds, pseudo labels, network, CRF, trivial rules.
+
+    Scores are known by their file names: ``gradcam``, ``cooccurrence``, ``iva``, ``crf``; others
+    are not used.  Checks that need a ground truth are n/a where there is none.
+    """
+    data = ParticleSet(particles, split)
+    test, classes = data.parts["test"], data.table["class"].to_numpy()
+    cam, labels, proposal, refined, truth = (
+        _read_masks(path, len(classes)) for path in (gradcam, pseudo_labels, iva, crf, masks)
+    )
+    tables = _read_scores(scores)
+    rules = {
+        METHODS[name].title if name in METHODS else name: table
+        for name, table in _read_scores(trivial).items()
+    }
+    box = int(np.prod(cam.shape[1:]))
+    found, after = ledger.sizes(proposal), ledger.sizes(refined)
+    right = _read_predictions(predictions, data)[test] == data.labels[test]
+    supervision = ledger.supervision_miou(labels, truth, data.parts["train"])
+    lines = [
+        *ledger.data_lines(classes, data.parts["train"], int(is_annotated(truth)[test].sum())),
+        *ledger.classifier_lines(_class_accuracy(metrics), classes[test], right),
+        *ledger.score_lines("gradcam", tables),
+        *ledger.mask_lines("Grad-CAM", ledger.sizes(cam), box),
+        *ledger.score_lines("cooccurrence", tables),
+        ledger.line("pseudo labels", "pseudo_labels", supervision),
+        *ledger.mask_lines("pseudo labels", ledger.sizes(labels), box),
+        *ledger.score_lines("iva", tables),
+        *ledger.mask_lines("affinity network", found, box),
+        *ledger.proposal_lines(ledger.agreement(proposal, cam)),
+        ledger.spread_line("affinity network", found, classes),
+        *ledger.score_lines("crf", tables),
+        ledger.class_line(tables),
+        *ledger.mask_lines("CRF", after, box),
+        ledger.spread_line("CRF", after, classes),
+        *ledger.diameter_lines(after, classes, stack_voxel_size(crf)),
+        ledger.trivial_line(tables, rules),
+    ]
+    table = pd.DataFrame(lines, columns=list(ledger.COLUMNS))
+    for row in table[table["verdict"] == "red"].itertuples():
+        logger.warning("%s, %s: %.1f %s, expected %s", *row[1:6])
+    logger.info("%s", table["verdict"].value_counts().to_dict())
+    write_csv(out, table)
+
+
+def _read_masks(path: Path, n: int) -> NDArray:
+    stack = read_stack(path)
+    if len(stack) != n:
+        raise ValueError(
+            f"{path} holds {len(stack)} volumes: expected one for each of the {n} rows of the "
+            "particle table; rerun the stage that made it"
+        )
+    return stack
+
+
+def _read_scores(paths: tuple[Path, ...]) -> Mapping[str, pd.DataFrame]:
+    """Read scores of test images; file name without its suffix -> table."""
+    tables = {}
+    for path in paths:
+        table = pd.read_csv(path, dtype={"id": str, "class": str}, keep_default_na=False)
+        missing = [column for column in ("id", "class", "iou") if column not in table]
+        if missing:
+            raise ValueError(
+                f"{path} has the columns {list(table.columns)}: scores also have {missing}; rerun "
+                "'score'"
+            )
+        tables[path.stem] = table.assign(iou=pd.to_numeric(table["iou"], errors="coerce"))
+    return tables
+
+
+def _read_predictions(path: Path, data: ParticleSet) -> NDArray[np.int64]:
+    """Read the predicted label of every volume, (n,)."""
+    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
+    if table["id"].tolist() != data.table["id"].tolist():
+        raise ValueError(
+            f"{path} does not list the same ids as the particle table: rerun 'localize'"
+        )
+    return table["predicted"].to_numpy(dtype=np.int64)
+
+
+def _class_accuracy(metrics: Path) -> float:
+    record = read_json(metrics)
+    if "test_class_accuracy" not in record:
+        raise ValueError(
+            f"{metrics} holds {sorted(record)}: expected test_class_accuracy; rerun "
+            "'train-classifier'"
+        )
+    return float(record["test_class_accuracy"])

@@ -1,0 +1,332 @@
+"""Charts mark what was chosen, count right, and say so where there is nothing to draw."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from civa import charts
+from civa.charts import Sweep
+from civa.figures import FOUND_COLOUR, TRUTH_COLOUR
+
+NAN = float("nan")
+CLASSES = ["cage", "spike", "ring"]
+
+
+def png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=20)
+    return stream.getvalue()
+
+
+def words(figure: Figure) -> str:
+    """All that is written on a figure."""
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def marked(figure: Figure) -> list[tuple[float, float]]:
+    """Places of the marks of what was chosen."""
+    return [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for axis in figure.axes
+        for line in axis.lines
+        if line.get_marker() == "o" and line.get_color() == FOUND_COLOUR
+    ]
+
+
+def curve(**columns: list[float]) -> pd.DataFrame:
+    n = len(next(iter(columns.values())))
+    return pd.DataFrame({"epoch": range(1, n + 1), "loss": [1.0] * n, "seconds": 60.0, **columns})
+
+
+# --- styles
+
+
+def test_classes_look_different_and_leave_truth_and_choice_their_colours() -> None:
+    styles = [charts.class_style(number) for number in range(24)]
+    assert len(set(styles)) == 24
+    assert not {TRUTH_COLOUR, FOUND_COLOUR}.intersection(colour for colour, _ in styles)
+
+
+def test_a_class_has_one_colour_in_every_chart() -> None:
+    table = scores([("ring", 0.5), ("ring", 0.6)])
+    expected = to_hex(charts.class_style(2)[0])
+    figures = (
+        charts.refinement(table, table, CLASSES),
+        charts.distributions([("crf", table)], CLASSES),
+    )
+    for figure in figures:
+        drawn = [c for c in figure.axes[0].collections if len(c.get_offsets())]
+        assert [to_hex(c.get_facecolor()[0]) for c in drawn] == [expected]
+
+
+# --- training
+
+
+def test_the_kept_epoch_is_marked_the_last_of_the_best() -> None:
+    figure = charts.training([("classifier", curve(validation_accuracy=[0.2, 0.9, 0.9, 0.5]))])
+    assert marked(figure) == [(3, 90)]
+    assert "best accuracy: 90.0 % in epoch 3 of 4" in words(figure)
+    assert "epoch (4 min in all)" in words(figure)
+
+
+def test_miou_is_in_per_cent_already() -> None:
+    figure = charts.training([("voxresnet_full", curve(validation_miou=[40.0, 71.5, 70.0]))])
+    assert marked(figure) == [(2, 71.5)]
+    assert "VoxResNet_f\nbest mIoU: 71.5 % in epoch 2 of 3" in words(figure)
+
+
+def test_without_validation_the_last_epoch_is_kept() -> None:
+    figure = charts.training([("iva", curve(loss=[0.5, 0.2, 0.25]))])
+    assert marked(figure) == [(3, 0.25)]
+    assert "inter-voxel affinity network\nepoch 3, the last, was kept: loss 0.25" in words(figure)
+    unscored = charts.training([("iva", curve(loss=[0.5, 0.2], validation_miou=[NAN, NAN]))])
+    assert marked(unscored) == [(2, 0.2)]
+
+
+def test_accuracies_that_agree_are_drawn_once() -> None:
+    shares = [0.25, 0.5]
+    same = curve(validation_accuracy=shares, validation_class_accuracy=shares)
+    assert list(charts.validation_figures(same)) == ["accuracy"]
+    other = curve(validation_accuracy=shares, validation_class_accuracy=[0.6, 0.4])
+    assert list(charts.validation_figures(other)) == ["accuracy", "class accuracy"]
+    figure = charts.training([("classifier", other)])
+    assert marked(figure) == [(2, 50), (1, 60)]
+    assert "best class accuracy, dashed: 60.0 % in epoch 1 of 2" in words(figure)
+
+
+def test_a_network_that_was_not_trained_has_a_panel_that_says_so() -> None:
+    header = pd.DataFrame(columns=["epoch", "loss", "seconds"])
+    figure = charts.training([("iva", curve(loss=[0.5])), ("unet_slice", header)])
+    assert "3D U-Net_s" in words(figure)
+    assert "not trained" in words(figure)
+    assert png(figure).startswith(b"\x89PNG")
+    assert "no network was trained" in words(charts.training([]))
+
+
+# --- sweeps
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "expected"),
+    [
+        (
+            "gradcam",
+            {"fraction": 0.02, "validation_miou": {"0.05": 20.0, "0.02": 30.0}},
+            [Sweep("Grad-CAM", "share of voxels kept", 0.02, {0.02: 30, 0.05: 20}, "")],
+        ),
+        (
+            "merged",
+            {"w1": 0.5, "validation_miou": {"0.5": NAN}},
+            [Sweep("merged map", "weight of Grad-CAM, w1", 0.5, {}, "")],
+        ),
+        (
+            "iva",
+            {"threshold": 0.9, "validation_miou": {}, "empty": 0},
+            [Sweep("+ IVA (CIVA-Net)", "threshold", 0.9, {}, "")],
+        ),
+        (
+            "crf",
+            {
+                "parameters": {"confidence": 2.0, "iterations": 5},
+                "validation_miou": {"iterations": {"5": 60, "2": 59}, "confidence": {"2.0": 60}},
+            },
+            [
+                Sweep("+ CRF (CIVA-Net, 3D-CRF)", "iterations", 5, {2: 59, 5: 60}, ""),
+                Sweep("+ CRF (CIVA-Net, 3D-CRF)", "confidence", 2, {2: 60}, ""),
+            ],
+        ),
+        (
+            "unet_slice",
+            {"skipped": "no mask"},
+            [Sweep("3D U-Net_s", "", None, {}, "not trained: no mask")],
+        ),
+    ],
+)
+def test_records_of_choices(name: str, record: dict, expected: list[Sweep]) -> None:
+    found = charts.read_sweeps(name, record)
+    plain = [
+        (sweep.title, sweep.setting, sweep.chosen, list(sweep.tried.items())) for sweep in found
+    ]
+    assert plain == [
+        (sweep.title, sweep.setting, sweep.chosen, list(sweep.tried.items())) for sweep in expected
+    ]
+    assert not expected[0].remark or found[0].remark == expected[0].remark
+
+
+def test_the_chosen_value_is_marked() -> None:
+    record = {"fraction": 0.03, "validation_miou": {"0.08": 21.0, "0.01": 20.0, "0.03": 30.5}}
+    figure = charts.sweeps(charts.read_sweeps("gradcam", record))
+    assert marked(figure) == [(1, 30.5)]
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert ticks == ["0.01", "0.03", "0.08"]
+    assert "Grad-CAM\nchosen: 0.03 (30.5 %)" in words(figure)
+
+
+def test_a_value_that_was_not_tried_is_named_but_not_marked() -> None:
+    figure = charts.sweeps([Sweep("iva", "threshold", 0.7, {0.5: 10, 0.9: 20})])
+    assert marked(figure) == []
+    assert "chosen: 0.7, not among those tried" in words(figure)
+
+
+def test_noise_does_not_look_like_a_trend() -> None:
+    low, high = charts.sweeps([Sweep("crf", "std", 1, {1: 65.0, 2: 65.1})]).axes[0].get_ylim()
+    assert high - low >= charts.SMALLEST_SPAN
+    assert low < 65.0 < 65.1 < high
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"threshold": 0.9, "validation_miou": {}}, "threshold: 0.9"),
+        ({"skipped": "no mask"}, "not trained: no mask"),
+        ({"parameters": {"confidence": 1}, "validation_miou": {}}, "parameters as configured"),
+        ({"threshold": 0.9, "validation_miou": {"0.9": NAN}}, "threshold: 0.9"),
+        ({}, "nothing was searched"),
+    ],
+)
+def test_where_nothing_was_searched_the_panel_says_so(record: dict, reason: str) -> None:
+    figure = charts.sweeps(charts.read_sweeps("iva", record))
+    assert "nothing was searched" in words(figure)
+    assert reason in words(figure)
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_no_choice_at_all() -> None:
+    assert "nothing was chosen" in words(charts.sweeps([]))
+
+
+def test_settings_that_are_no_numbers_are_refused() -> None:
+    record = {"fraction": 0.02, "validation_miou": {"{'sigma': 1.0}": 60.0}}
+    with pytest.raises(ValueError, match=r"'ball.json' .* expected numbers"):
+        charts.read_sweeps("ball", record)
+
+
+# --- confusion
+
+
+def test_rows_are_true_classes_and_columns_predicted_ones() -> None:
+    counts = charts.count_predictions([1, 1, 1, 2, 2], [1, 2, 2, 2, 2], 3)
+    assert counts.tolist() == [[1, 2, 0], [0, 2, 0], [0, 0, 0]]
+
+
+def test_confusion_shows_counts_shares_and_accuracy() -> None:
+    counts = np.array([[1, 3, 0], [0, 2, 0], [0, 0, 0]])
+    figure = charts.confusion(counts, CLASSES)
+    shares = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shares, [[25, 75, 0], [0, 100, 0], [0, 0, 0]])
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    assert cells == ["1", "3", "0", "0", "2", "0", "0", "0", "0"]
+    assert "accuracy 50.0 % (3 of 6)" in words(figure)
+    assert "ring (0)" in words(figure)
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_confusion_of_one_class_and_of_no_image() -> None:
+    assert "100.0 % (2 of 2)" in words(charts.confusion(np.array([[2]]), ["cage"]))
+    assert "accuracy n/a" in words(charts.confusion(np.zeros((2, 2), dtype=int), CLASSES[:2]))
+
+
+# --- scores
+
+
+def scores(rows: list[tuple[str, float]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["class", "iou"])
+    return table.assign(id=[f"i{number}" for number in range(len(rows))])
+
+
+def test_refinement_counts_what_improves_and_what_worsens() -> None:
+    before = scores([("cage", 0.5), ("cage", 0.5), ("spike", 0.5), ("spike", 0.2), ("ring", NAN)])
+    after = scores([("cage", 0.7), ("cage", 0.6), ("spike", 0.4), ("spike", 0.2), ("ring", 0.9)])
+    figure = charts.refinement(before, after.sample(frac=1, random_state=0), CLASSES)
+    assert "2 better, 1 worse, 1 the same of 4" in words(figure)
+    assert "mean 42.5 % before, 47.5 % after" in words(figure)
+    assert "cage: 2 better, 0 worse" in words(figure)
+    assert "ring:" not in words(figure)
+    points = {tuple(p) for c in figure.axes[0].collections for p in c.get_offsets().round(6)}
+    assert points == {(50, 70), (50, 60), (50, 40), (20, 20)}
+    assert png(figure).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (None, scores([("cage", 0.5)]), "no scores before the CRF"),
+        (scores([("cage", 0.5)]), None, "no scores after the CRF"),
+        (None, None, "no scores before and after the CRF"),
+        (scores([("cage", NAN)]), scores([("cage", NAN)]), "no test image has an IoU"),
+    ],
+)
+def test_refinement_without_scores_says_so(
+    before: pd.DataFrame | None, after: pd.DataFrame | None, reason: str
+) -> None:
+    figure = charts.refinement(before, after, CLASSES)
+    assert reason in words(figure)
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def points(axis: Axes) -> np.ndarray:
+    """Points of all classes, (n, 2)."""
+    return np.concatenate([c.get_offsets() for c in axis.collections if len(c.get_offsets())])
+
+
+def test_distributions_keep_the_order_of_the_methods_and_leave_out_nan() -> None:
+    some = scores([("cage", 0.2), ("spike", 0.4), ("spike", NAN)])
+    none = scores([("cage", NAN)])
+    figure = charts.distributions([("crf", some), ("unet_slice", none), ("mine", some)], CLASSES)
+    axis = figure.axes[0]
+    ticks = [label.get_text() for label in axis.get_yticklabels()]
+    assert ticks == ["+ CRF (CIVA-Net, 3D-CRF)", "3D U-Net_s", "mine"]
+    assert axis.get_ylim() == (2.5, -0.5)  # the first method on top
+    assert sorted(np.round(points(axis)[:, 0], 6)) == [20, 20, 40, 40]
+    assert set(np.round(points(axis)[:, 1])) == {0, 2}
+    texts = {text.get_text(): text.get_position()[1] for text in axis.texts}
+    assert texts["n/a"] == 1
+    assert "30.0\n(2 of 3)" in texts
+    assert png(figure).startswith(b"\x89PNG")
+
+
+def test_distributions_show_mean_median_and_quartiles() -> None:
+    table = scores([("cage", iou) for iou in (0.0, 0.1, 0.2, 0.3, 0.9)])
+    axis = charts.distributions([("crf", table)], ["cage"]).axes[0]
+    box = axis.patches[0]
+    assert (box.get_x(), box.get_x() + box.get_width()) == pytest.approx((10, 30))
+    drawn = [line.get_xdata()[0] for line in axis.lines if len(line.get_xdata())]
+    assert drawn == pytest.approx([20, 30])  # median, mean
+
+
+def test_no_scores_at_all() -> None:
+    assert "no method has scores" in words(charts.distributions([], CLASSES))
+
+
+def test_points_of_a_class_keep_to_its_lane() -> None:
+    table = scores([(name, 0.5) for name in CLASSES for _ in range(50)])
+    heights = points(charts.distributions([("crf", table)], CLASSES).axes[0])[:, 1].reshape(3, 50)
+    assert (heights.max(axis=1)[:-1] < heights.min(axis=1)[1:]).all()
+    assert np.abs(heights).max() < 0.4
+
+
+# --- files
+
+
+def test_scores_keep_names_that_look_like_missing_ones(tmp_path: Path) -> None:
+    path = tmp_path / "crf.csv"
+    path.write_text("id,class,iou,iou_agnostic,voxels,true_voxels\n007,NA,,,12,\nnan,x,0.5,1,2,3\n")
+    table = charts.read_scores(path)
+    assert table["id"].tolist() == ["007", "nan"]
+    assert table["class"].tolist() == ["NA", "x"]
+    assert table["iou"].isna().tolist() == [True, False]
+    assert table["voxels"].tolist() == [12, 2]
+
+
+def test_a_table_without_scores_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "crf.csv"
+    path.write_text("id,class\na,x\n")
+    with pytest.raises(ValueError, match=r"crf.csv has no column \['iou'.*rerun 'score'"):
+        charts.read_scores(path)
