@@ -238,8 +238,7 @@ def read_sweeps(name: str, record: Mapping[str, Any]) -> list[Sweep]:
         return found or [Sweep(title, "", None, {}, "parameters as configured")]
     setting = next((key for key in SETTINGS if key in record), "")
     chosen = _chosen(record, setting)
-    remark = "" if chosen is None else f"{SETTINGS[setting]}: {chosen:g}"
-    return [Sweep(title, SETTINGS.get(setting, "value"), chosen, _numbers(name, tried), remark)]
+    return [Sweep(title, SETTINGS.get(setting, "value"), chosen, _numbers(name, tried))]
 
 
 def _chosen(record: Mapping[str, Any], key: str) -> float | None:
@@ -274,7 +273,9 @@ def sweeps(panels: Sequence[Sweep]) -> Figure:
 
 def _sweep_panel(axis: Axes, sweep: Sweep) -> None:
     if not sweep.tried:
-        _say(axis, sweep.title, "\n".join(filter(None, ["nothing was searched", sweep.remark])))
+        kept = "" if sweep.chosen is None else f"{sweep.setting}: {sweep.chosen:g}"
+        lines = ["nothing was searched", sweep.remark, kept]
+        _say(axis, sweep.title, "\n".join(filter(None, lines)))
         return
     values, scores = list(sweep.tried), list(sweep.tried.values())
     axis.plot(range(len(values)), scores, color=LINE_COLOUR, marker=".", linewidth=1.3)
@@ -382,7 +383,8 @@ def refinement(
     pairs = paired(before, after)
     if pairs.empty:
         return notice(f"{title}\nn/a: no test image has an IoU both before and after")
-    figure = Figure(figsize=(6.2, 6.0 + 0.12 * len(names)), layout="constrained")
+    layout = ConstrainedLayoutEngine(h_pad=0.12)  # inches
+    figure = Figure(figsize=(6.2, 6.2 + 0.12 * len(names)), layout=layout)
     axis = figure.subplots()
     change = pairs["after"] - pairs["before"]
     for number, name in enumerate(names):
@@ -391,7 +393,7 @@ def refinement(
             continue
         colour, marker = class_style(number)
         gain = change[own.index]
-        label = f"{shortened(name, 22)}: {(gain > 0).sum()} better, {(gain < 0).sum()} worse"
+        label = f"{shortened(name, 16)}: {(gain > 0).sum()} better, {(gain < 0).sum()} worse"
         axis.scatter(
             *(own["before"], own["after"]),
             s=22,
@@ -405,7 +407,7 @@ def refinement(
     axis.set(xlim=(-2, 102), ylim=(-2, 102), box_aspect=1)
     axis.set_xlabel("IoU before the CRF (%)")
     axis.set_ylabel("IoU after the CRF (%)")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, borderaxespad=1)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     better, worse = int((change > 0).sum()), int((change < 0).sum())
     figure.suptitle(
         f"{title}\n"

@@ -21,7 +21,7 @@ from civa.voxresnet import VoxResNet
 IGNORED = -1  # target of voxels without an annotation
 
 # Cuts of the foreground's probability, in even steps of its logit.
-CUTS = tuple(round(float(1 / (1 + np.exp(-logit))), 4) for logit in np.arange(-4, 4.1, 0.5))
+CUTS = tuple(round(float(1 / (1 + np.exp(-logit))), 4) for logit in np.arange(-6, 4.1, 0.5))
 
 NETWORKS = ("voxresnet", "unet")
 SUPERVISIONS = ("full", "slice", "pseudo")
@@ -32,7 +32,7 @@ SEGMENTER_SCHEDULES = {
     "unet": Schedule(
         "adam", 2e-4, "constant", batch_size=1, epochs=50, weight_decay=1e-5, patience=10
     ),
-    "one_cycle": Schedule("adam", 2e-3, "one_cycle", batch_size=8, epochs=12, patience=4),
+    "one_cycle": Schedule("adam", 2e-3, "one_cycle", batch_size=8, epochs=12, patience=6),
 }
 
 

@@ -17,6 +17,7 @@ from civa.training import (
     Schedule,
     autocast,
     batches,
+    best_record,
     fit,
     pick_schedule,
     place,
@@ -107,7 +108,7 @@ def test_minimising_the_sum_is_minimising_each_term() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("decay", ["constant", "poly", "one_cycle"])
+@pytest.mark.parametrize("decay", ["constant", "poly", "exponential", "one_cycle"])
 def test_fit_lowers_the_loss(optimizer: str, decay: str) -> None:
     _, history = train(replace(PLAIN, optimizer=optimizer, decay=decay))
     assert [record["epoch"] for record in history] == [1, 2, 3, 4, 5]
@@ -191,6 +192,134 @@ def test_polynomial_decay_per_step() -> None:
 def test_constant_rate() -> None:
     schedule = Schedule("adam", 0.1, "constant", batch_size=4, epochs=2)
     assert rates(schedule, 8) == pytest.approx([0.1] * 4, rel=1e-6)
+
+
+def test_exponential_decay_reaches_a_hundredth_over_the_epochs() -> None:
+    # 8 volumes in batches of 4, 3 epochs: 6 steps, every one at 0.01 ** (1 / 6) of the last.
+    schedule = Schedule("adam", 0.1, "exponential", batch_size=4, epochs=3)
+    found = rates(schedule, 8)
+    assert found == pytest.approx([0.1 * 0.01 ** (step / 6) for step in range(6)], rel=1e-6)
+    assert found[-1] * 0.01 ** (1 / 6) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_weight_decay_pulls_unused_weights_to_zero(optimizer: str) -> None:
+    # A loss without a gradient: what is left is the penalty's, weight_decay x value.
+    values = {}
+    for penalty in (0.0, 0.1):
+        model = Scalar(1.0)
+        schedule = Schedule(optimizer, 0.01, "constant", 4, 5, weight_decay=penalty)
+        fit(model, lambda batch, _, m=model: 0 * m.value, n=4, schedule=schedule, seed=1)
+        values[penalty] = model.value.item()
+    assert values[0.0] == 1
+    assert 0.9 < values[0.1] < 1
+    if optimizer == "sgd":  # the first two steps: 0.01 x 0.1 x 1, then 0.9 of it and as much more
+        model = Scalar(1.0)
+        schedule = Schedule("sgd", 0.01, "constant", 4, 2, weight_decay=0.1)
+        fit(model, lambda batch, _: 0 * model.value, n=4, schedule=schedule, seed=1)
+        assert model.value.item() == pytest.approx(1 - 0.001 - (0.0009 + 0.001 * 0.999))
+
+
+def keep(figures: list[float], *, patience: int | None = None) -> tuple[list, float, list[float]]:
+    """Train one weight that rises by 1 per epoch; return history, kept weight, all weights."""
+    model, weights = Scalar(), []
+
+    def measure(epoch: int) -> dict[str, float]:
+        weights.append(model.value.item())
+        return {"miou": figures[epoch - 1], "other": -figures[epoch - 1]}
+
+    schedule = Schedule("adam", 1.0, "constant", 4, epochs=len(figures), patience=patience)
+    history = fit(
+        model,
+        lambda batch, _: -model.value,
+        n=4,
+        schedule=schedule,
+        seed=1,
+        after_epoch=measure,
+        keep_best="miou",
+    )
+    return history, model.value.item(), weights
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ([0.2, 0.9, 0.5, 0.1], 2),
+        ([0.9, 0.5, 0.2], 1),
+        ([0.1, 0.2, 0.9], 3),
+        ([0.1, 0.9, 0.9, 0.3], 3),  # ties: the last one
+        ([0.0, 0.0, 0.0], 3),
+        ([-1.0], 1),
+    ],
+)
+def test_the_weights_of_the_best_epoch_are_kept(figures: list[float], best: int) -> None:
+    history, kept, weights = keep(figures)
+    assert len(set(weights)) == len(history) == len(figures)
+    assert kept == weights[best - 1]
+    record = best_record(history, "miou")
+    assert record["epoch"] == best
+    assert record["miou"] == figures[best - 1]
+
+
+def test_running_statistics_of_the_best_epoch_are_kept_too() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1))
+    inputs = 5 + random_inputs()
+    states = []
+
+    def measure(epoch: int) -> dict[str, float]:
+        states.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {"figure": -epoch}
+
+    fit(
+        model,
+        lambda batch, _: model(inputs[batch]).square().mean(),
+        n=16,
+        schedule=PLAIN,
+        seed=1,
+        after_epoch=measure,
+        keep_best="figure",
+    )
+    assert not torch.equal(states[0]["0.running_mean"], states[-1]["0.running_mean"])
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, states[0][name])
+
+
+def random_inputs() -> Tensor:
+    return torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+
+
+def test_without_a_figure_the_last_weights_stay() -> None:
+    model, weights = Scalar(), []
+
+    def measure(epoch: int) -> dict[str, float]:
+        weights.append(model.value.item())
+        return {"miou": -epoch}
+
+    schedule = replace(PLAIN, patience=1)
+    fit(model, lambda b, _: -model.value, n=4, schedule=schedule, seed=1, after_epoch=measure)
+    assert len(weights) == 5  # patience needs a figure to watch
+    assert model.value.item() == weights[-1]
+
+
+@pytest.mark.parametrize(
+    ("figures", "patience", "epochs"),
+    [
+        ([5, 4, 3, 2, 1], 2, 3),  # 2 epochs after the best
+        ([5, 4, 5, 4, 3, 9], 2, 5),  # an equal figure starts the count anew
+        ([1, 2, 3, 4, 5], 1, 5),
+        ([3, 2, 1, 4], 1, 2),
+        ([3, 2, 1, 4], None, 4),
+        ([3, 2, 1, 4], 3, 4),
+    ],
+)
+def test_patience_ends_the_training(
+    figures: list[float], patience: int | None, epochs: int
+) -> None:
+    history, kept, weights = keep(figures, patience=patience)
+    assert len(history) == len(weights) == epochs
+    seen = figures[:epochs]
+    last_best = max(i for i, figure in enumerate(seen) if figure == max(seen))
+    assert kept == weights[last_best]
 
 
 def test_decay_counts_the_steps_that_are_taken() -> None:
