@@ -7,7 +7,6 @@ marker in every chart; green and orange are left to ground truth and to what was
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -72,29 +71,6 @@ def class_style(number: int) -> tuple[str, str]:
 def method_title(name: str) -> str:
     """Return the title that a method has in the tables; its own name if it is in none."""
     return METHODS[name].title if name in METHODS else name
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    """Read the scores of test images: ``id`` and ``class`` are text, an empty figure is NaN.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
-    """
-    figures = ("iou", "iou_agnostic", "voxels", "true_voxels")
-    table = pd.read_csv(
-        path,
-        dtype={"id": str, "class": str},
-        keep_default_na=False,  # a class may be called NA
-        na_values={column: ["", "nan"] for column in figures},
-    )
-    missing = [column for column in ("id", "class", *figures) if column not in table]
-    if missing:
-        raise ValueError(
-            f"{path} has no column {missing}: expected scores of test images; rerun 'score'"
-        )
-    return table
 
 
 # --- training ---------------------------------------------------------------------------------

@@ -34,7 +34,9 @@ def stage_sources(stage: str) -> list[Path]:
 
 def _imports(source: Path) -> list[Path]:
     tree = ast.parse(source.read_text(encoding="utf-8"))
-    modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    names = [module for module in modules if module and module.startswith("civa.")]
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = [node.module for node in imports if node.module and node.module.startswith("civa.")]
+    whole = [node for node in imports if node.module == "civa"]  # from civa import charts
+    names += [f"civa.{alias.name}" for node in whole for alias in node.names]
     paths = [PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py") for name in names]
     return [path for path in paths if path.is_file()]

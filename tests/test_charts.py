@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from civa import charts
 from civa.charts import Sweep
 from civa.figures import FOUND_COLOUR, TRUTH_COLOUR
+from civa.scores import read_scores
 
 NAN = float("nan")
 CLASSES = ["cage", "spike", "ring"]
@@ -325,7 +326,7 @@ def test_points_of_a_class_keep_to_its_lane() -> None:
 def test_scores_keep_names_that_look_like_missing_ones(tmp_path: Path) -> None:
     path = tmp_path / "crf.csv"
     path.write_text("id,class,iou,iou_agnostic,voxels,true_voxels\n007,NA,,,12,\nnan,x,0.5,1,2,3\n")
-    table = charts.read_scores(path)
+    table = read_scores(path)
     assert table["id"].tolist() == ["007", "nan"]
     assert table["class"].tolist() == ["NA", "x"]
     assert table["iou"].isna().tolist() == [True, False]
@@ -336,4 +337,4 @@ def test_a_table_without_scores_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "crf.csv"
     path.write_text("id,class\na,x\n")
     with pytest.raises(ValueError, match=r"crf.csv has no column \['iou'.*rerun 'score'"):
-        charts.read_scores(path)
+        read_scores(path)

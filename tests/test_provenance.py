@@ -12,7 +12,14 @@ from civa.provenance import leaves, record_path, verify, versions, write_record
 def make(product: Path, *inputs: Path, stage: str = "stage") -> Path:
     """Make a product from its inputs' contents, and record it."""
     product.write_text(product.name + "".join(path.read_text() for path in inputs))
-    write_record(stage, inputs=inputs, outputs=[product], parameters={"x": 1}, seconds=0.1234, command="civa x")
+    write_record(
+        stage,
+        inputs=inputs,
+        outputs=[product],
+        parameters={"x": 1},
+        seconds=0.1234,
+        command="civa x",
+    )
     return product
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from civa.cli import main
 from civa.dataset import read_particles
-from civa.volume import read_stack, read_volume, stack_voxel_size
+from civa.volume import read_stack, read_volume, stack_voxel_size, write_volume
 
 NAMES = ("cage", "spike", "rod")
 CLASSES = ("--classes", "complex=phantom-cage", "needle=phantom-spike")
@@ -81,6 +81,30 @@ def test_a_template_of_a_file_is_the_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(line[[middle - 10, middle + 10]], template.max(), rtol=1e-3)
 
 
+def test_a_template_of_a_map_is_the_maps(tmp_path: Path) -> None:
+    path, out = tmp_path / "two balls.mrc", tmp_path / "two.mrc"
+    density = np.zeros((32, 32, 32), dtype=np.float32)
+    density[16, 16, [6, 26]] = 1
+    write_volume(path, density, voxel_size_angstrom=5)
+    assert main(["build-template", f"--structure={path}", "--name=two", f"--out={out}"]) == 0
+    template, voxel_size = read_volume(out)
+    assert voxel_size == 5
+    # 20 voxels of 5 Å apart along x, about the middle
+    middle = template.shape[0] // 2
+    line = template[middle, middle]
+    np.testing.assert_allclose(line[[middle - 10, middle + 10]], template.max(), rtol=1e-3)
+    assert line[middle] < 1e-3 * template.max()
+
+
+def test_a_map_of_dark_protein_is_refused(tmp_path: Path) -> None:
+    path, out, log = (tmp_path / name for name in ("dark.map", "t.mrc", "log.txt"))
+    write_volume(path, np.full((8, 8, 8), -1, dtype=np.float32), voxel_size_angstrom=5)
+    flags = [f"--structure={path}", "--name=dark", f"--out={out}", f"--log={log}"]
+    assert main(["build-template", *flags]) == 1
+    assert "invert its contrast" in log.read_text(encoding="utf-8").splitlines()[-1]
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("name", "more", "message"),
     [
@@ -147,6 +171,41 @@ def test_shards_join_to_the_same_bits(templates: list[Path], tmp_path: Path, ima
     assert (whole / "particles.csv").read_bytes() == (joined / "particles.csv").read_bytes()
 
 
+def test_classes_may_have_their_own_numbers_of_volumes(
+    templates: list[Path], tmp_path: Path
+) -> None:
+    # in the order of the classes, whatever the order of the numbers
+    more = ("--per-class", "needle=1", "complex=4")
+    status, last = simulate(templates, tmp_path / "whole", *more)
+    assert status == 0
+    assert "5 volumes" in last
+    rows = read_particles(tmp_path / "whole" / "particles.csv")
+    assert rows["id"].tolist() == [*(f"complex_{i:05d}" for i in range(4)), "needle_00000"]
+    assert rows["label"].tolist() == [1, 1, 1, 1, 2]
+    assert rows["structure"].tolist() == ["phantom-cage"] * 4 + ["phantom-spike"]
+    masks = read_stack(tmp_path / "whole" / "masks.mrcs")
+    assert masks.max(axis=(1, 2, 3)).tolist() == [1, 1, 1, 1, 2]
+    # a shard may hold one class only
+    shards = [tmp_path / f"shard{i}" for i in range(3)]
+    for i, shard in enumerate(shards):
+        assert simulate(templates, shard, *more, f"--shard={i}", "--shards=3")[0] == 0
+    collect(shards, tmp_path / "joined")
+    for name in ("volumes.mrcs", "masks.mrcs", "particles.csv"):
+        pair = [(tmp_path / folder / name) for folder in ("whole", "joined")]
+        if name.endswith(".csv"):
+            assert pair[0].read_bytes() == pair[1].read_bytes()
+        else:
+            assert read_stack(pair[0]).tobytes() == read_stack(pair[1]).tobytes()
+
+
+def test_one_number_is_that_of_every_class(templates: list[Path], tmp_path: Path) -> None:
+    for name, numbers in (("one", ["3"]), ("each", ["complex=3", "needle=3"])):
+        assert simulate(templates, tmp_path / name, "--per-class", *numbers)[0] == 0
+    files = [tmp_path / name / "particles.csv" for name in ("one", "each")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert len(read_particles(files[0])) == 6
+
+
 def test_more_shards_than_volumes_are_refused(templates: list[Path], tmp_path: Path) -> None:
     # 9 shards of 8 volumes: the last would be empty
     status, message = simulate(templates, tmp_path, "--shard=8", "--shards=9")
@@ -186,6 +245,11 @@ def test_neighbours_come_from_where_they_are_asked(templates: list[Path], tmp_pa
         (("--distractors", "phantom-ghost"), "phantom-ghost"),
         (("--shard=3", "--shards=3"), "shard"),  # shards count from 0
         (("--defocus-um", "5"), "defocus"),
+        (("--per-class", "complex=4"), "expected the classes ['complex', 'needle']"),
+        (("--per-class", "complex=4", "spoon=4"), "per_class names ['complex', 'spoon']"),
+        (("--per-class", "4", "4"), "per_class '4' is not of the form NUMBER or NAME=NUMBER"),
+        (("--per-class", "0"), "per_class must be positive numbers"),
+        (("--per-class", "complex=4", "needle=few"), "per_class must be positive numbers"),
     ],
 )
 def test_impossible_simulations_are_refused(

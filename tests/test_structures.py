@@ -8,11 +8,14 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from civa.structures import (
+    MAP_SUFFIXES,
     OVERSAMPLING,
+    PROTEIN_POTENTIAL,
     STRUCTURE_SUFFIXES,
     Atoms,
     electron_potential,
     find_structure,
+    map_potential,
     read_atoms,
 )
 
@@ -182,10 +185,136 @@ def test_an_unknown_assembly_is_refused(tmp_path: Path) -> None:
         read_atoms(tmp_path / "x.pdb", assembly="monomer")
 
 
-@pytest.mark.parametrize("suffix", STRUCTURE_SUFFIXES)
+@pytest.mark.parametrize("suffix", [*STRUCTURE_SUFFIXES, *MAP_SUFFIXES])
 def test_a_structure_is_found_in_any_format_and_case(tmp_path: Path, suffix: str) -> None:
     assert find_structure(tmp_path, "1ABC") is None
     path = tmp_path / f"1abc{suffix}"
     path.write_text(pdb_line(1, 2, 3))
     assert find_structure(tmp_path, "1ABC") == path
     assert find_structure(tmp_path, "1ab") is None
+
+
+def test_a_structure_is_found_in_a_sub_folder(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "older").mkdir()
+    path = tmp_path / "maps" / "tric_10A.mrc"
+    path.touch()
+    (tmp_path / "maps" / "older" / "ribosome.mrc").touch()
+    assert find_structure(tmp_path, "tric_10A") == path
+    assert find_structure(tmp_path, "ribosome") is None  # one level only
+    assert find_structure(tmp_path, "maps") is None  # a folder is no structure
+
+
+def test_the_folder_itself_comes_before_its_sub_folders(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    for place in ("b", "a", "."):  # each is preferred to those before it
+        path = tmp_path / place / "1abc.mrc"
+        path.touch()
+        assert find_structure(tmp_path, "1abc") == path
+    (tmp_path / "1abc.cif").touch()
+    assert find_structure(tmp_path, "1abc") == tmp_path / "1abc.cif"  # atoms before a map
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    assert find_structure(tmp_path / "none", "1abc") is None
+
+
+def blob(edge: int, centre: tuple[float, float, float], radius: float) -> np.ndarray:
+    """Return a ball at z, y, x, in voxels, its border shared."""
+    distances = np.linalg.norm(np.moveaxis(np.indices((edge,) * 3), 0, -1) - centre, axis=-1)
+    return np.clip(radius + 0.5 - distances, 0, 1)
+
+
+def volume_angstrom3(template: np.ndarray, voxel_size_angstrom: float) -> float:
+    inside = template > 0.25 * template.max()
+    return float(inside.sum() * (voxel_size_angstrom / OVERSAMPLING) ** 3)
+
+
+def test_a_map_comes_to_lie_with_its_centre_of_mass_in_the_middle() -> None:
+    # two balls of unequal weight, far off the middle of the map
+    density = 2 * blob(40, (12, 20, 25), 4) + blob(40, (22, 14, 25), 4)
+    template = map_potential(density, 5, voxel_size_angstrom=10, resolution_angstrom=20)
+    assert template.ndim == 3
+    assert len(set(template.shape)) == 1
+    assert template.shape[0] % 2 == 1
+    assert template.min() >= 0
+    middle = template.shape[0] // 2
+    assert ndimage.center_of_mass(template) == pytest.approx([middle] * 3, abs=0.05)
+
+
+def test_a_map_keeps_its_directions() -> None:
+    # the heavier ball lies at (-z, +y) of the lighter one: the template must not be turned
+    density = 3 * blob(40, (14, 24, 20), 4) + blob(40, (26, 14, 20), 4)
+    template = map_potential(density, 5, voxel_size_angstrom=10, resolution_angstrom=10)
+    heavier = ndimage.center_of_mass(template > 0.6 * template.max())
+    middle = template.shape[0] // 2
+    # balls 12 and 10 map voxels apart; the heavier lies a quarter of that from the centre of mass
+    assert np.subtract(heavier, middle) == pytest.approx([-3, 2.5, 0], abs=0.2)
+
+
+def test_the_inside_of_a_map_has_the_potential_of_protein() -> None:
+    for units, shift in ((1, 0), (1e-3, 0), (40, -1e-9)):
+        density = units * blob(32, (16, 16, 16), 8) + shift
+        template = map_potential(density, 4, voxel_size_angstrom=8, resolution_angstrom=10)
+        inside = template[template > 0.25 * template.max()]
+        assert inside.mean() == pytest.approx(PROTEIN_POTENTIAL * 4**3, rel=1e-5)
+
+
+def test_maps_and_atoms_of_one_body_scatter_alike() -> None:
+    # A ball of 36 Å of protein, one carbon (2.509 Å) per 38.6 Å^3: 0.065 in all.
+    grid = np.stack(np.meshgrid(*[np.arange(-40, 40, 38.6 ** (1 / 3))] * 3, indexing="ij"), -1)
+    positions = grid.reshape(-1, 3)
+    positions = positions[np.linalg.norm(positions - positions.mean(axis=0), axis=1) < 36]
+    atoms = Atoms(positions, np.full(len(positions), 2.509))
+    scale = {"voxel_size_angstrom": 10, "resolution_angstrom": 20}
+    drawn = electron_potential(atoms, **scale)
+    found = map_potential(blob(32, (16, 16, 16), 36 / 3), 3, **scale)
+    assert volume_angstrom3(found, 10) == pytest.approx(volume_angstrom3(drawn, 10), rel=0.1)
+    # inside, the contour counts the blurred border too: the middle is brighter than the mean
+    assert found.sum() == pytest.approx(drawn.sum(), rel=0.5)
+
+
+@pytest.mark.parametrize("voxel", [6.0, 10.0, 13.7])
+@pytest.mark.parametrize("map_voxel", [3.0, 6.0])
+def test_the_volume_of_a_map_does_not_depend_on_voxels(voxel: float, map_voxel: float) -> None:
+    edge = round(180 / map_voxel)
+    density = blob(edge, (edge / 2, edge / 2.2, edge / 2), 60 / map_voxel)
+    template = map_potential(density, map_voxel, voxel_size_angstrom=voxel, resolution_angstrom=12)
+    # a blurred edge falls to a quarter 0.67 sigma outside
+    sigma = np.hypot(0.225 * 12, voxel / np.sqrt(12))
+    expected = 4 / 3 * np.pi * (60 + 0.67 * sigma) ** 3
+    assert volume_angstrom3(template, voxel) == pytest.approx(expected, rel=0.04)
+
+
+def test_a_map_is_blurred_to_the_resolution() -> None:
+    density = np.zeros((33, 33, 33))
+    density[16, 16, 16] = 1
+    widths = []
+    for resolution in (20, 40):
+        template = map_potential(
+            density, 4, voxel_size_angstrom=10, resolution_angstrom=resolution
+        ).astype(float)
+        along = 5.0 * (np.arange(template.shape[0]) - template.shape[0] // 2)
+        profile = template.sum(axis=(0, 1))
+        widths.append((profile * along**2).sum() / profile.sum())
+    # variance: (0.225 x resolution)^2, and that of the voxel, 100 / 12
+    expected = [(0.225 * resolution) ** 2 + 100 / 12 for resolution in (20, 40)]
+    assert widths == pytest.approx(expected, rel=0.05)
+
+
+def test_what_is_below_zero_is_solvent() -> None:
+    density = blob(32, (16, 16, 16), 6)
+    holes = density - 5 * blob(32, (4, 4, 4), 2)
+    scale = {"voxel_size_angstrom": 10, "resolution_angstrom": 20}
+    np.testing.assert_allclose(
+        map_potential(holes, 5, **scale),
+        map_potential(np.where(holes < 0, 0, density), 5, **scale),
+        atol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("density", [np.zeros((8, 8, 8)), -blob(8, (4, 4, 4), 2)])
+def test_a_map_of_inverted_contrast_is_refused(density: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="no positive density: invert its contrast, protein pos"):
+        map_potential(density, 5, voxel_size_angstrom=10, resolution_angstrom=20)

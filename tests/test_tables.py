@@ -20,7 +20,9 @@ CONFIG = {
 CLASSES = {"snr005": ["1bxn", "covid"]}
 
 
-def scores(*ious: float, classes: tuple[str, ...] = ("1bxn", "1bxn", "covid", "covid")) -> pd.DataFrame:
+def scores(
+    *ious: float, classes: tuple[str, ...] = ("1bxn", "1bxn", "covid", "covid")
+) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "id": [f"v{i}" for i in range(len(classes))],

@@ -110,8 +110,8 @@ def test_minimising_the_sum_is_minimising_each_term() -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("decay", ["constant", "poly", "exponential", "one_cycle"])
 def test_fit_lowers_the_loss(optimizer: str, decay: str) -> None:
-    _, history = train(replace(PLAIN, optimizer=optimizer, decay=decay))
-    assert [record["epoch"] for record in history] == [1, 2, 3, 4, 5]
+    _, history = train(replace(PLAIN, optimizer=optimizer, decay=decay, epochs=10))
+    assert [record["epoch"] for record in history] == list(range(1, 11))
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
 
 

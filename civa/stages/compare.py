@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from civa.charts import read_scores
 from civa.dataset import BACKGROUND, UNANNOTATED, ParticleSet
 from civa.figures import Example, comparison, shortened
 from civa.files import replacing
 from civa.metrics import score_images
+from civa.scores import read_scores
 from civa.volume import read_stack
 
 BASELINE, OURS = "Grad-CAM", "CIVA-Net"

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from civa.dataset import BACKGROUND, ParticleSet
 from civa.figures import Example, overview
 from civa.files import replacing
 from civa.metrics import is_annotated
+from civa.scores import read_scores
 from civa.volume import read_stack, standardize
 
 
@@ -31,7 +31,7 @@ def run(
     truth, its first test image.
     """
     data = ParticleSet(particles, split)
-    results = pd.read_csv(scores, dtype={"id": str, "class": str}).dropna(subset=["iou"])
+    results = read_scores(scores).dropna(subset=["iou"])
     positions = {name: row for row, name in enumerate(data.table["id"])}
     stacks = {
         "Grad-CAM": read_stack(gradcam),

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from civa import charts
 from civa.dataset import ParticleSet
 from civa.files import read_json, replacing
+from civa.scores import read_scores
 
 
 def run(
@@ -30,7 +31,7 @@ def run(
     ``iva``; panels and rows come in the order of the files.
     """
     data = ParticleSet(particles, split)
-    tables = [(path.stem, charts.read_scores(path)) for path in scores]
+    tables = [(path.stem, read_scores(path)) for path in scores]
     by_name = dict(tables)
     panels = [sweep for path in choices for sweep in charts.read_sweeps(path.stem, read_json(path))]
     counts = charts.count_predictions(*_test_predictions(predictions, data), len(data.names))

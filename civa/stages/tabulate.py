@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from civa.dataset import class_names, read_particles
 from civa.files import write_csv, write_text
 from civa.paper import TABLES
 from civa.runs import rows
+from civa.scores import read_scores
 from civa.tables import Layout, collect, layouts, paper_lines, to_latex, to_markdown
 
 
@@ -21,9 +21,7 @@ def run(
     the configuration asks for but that are not among ``scores`` are n/a, with a footnote.
     """
     asked = yaml.safe_load(config)
-    tables = {
-        path.as_posix(): pd.read_csv(path, dtype={"id": str, "class": str}) for path in scores
-    }
+    tables = {path.as_posix(): read_scores(path) for path in scores}
     classes = {path.parent.name: class_names(read_particles(path)) for path in particles}
     lines = collect(list(rows(asked)), tables, classes)
     write_csv(figures, lines)

@@ -1,0 +1,28 @@
+"""The scores of test images on disk: one row per image."""
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read the scores of test images: ``id`` and ``class`` are text, an empty figure is NaN.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    figures = ("iou", "iou_agnostic", "voxels", "true_voxels")
+    table = pd.read_csv(
+        path,
+        dtype={"id": str, "class": str},
+        keep_default_na=False,  # a class may be called NA
+        na_values={column: ["", "nan"] for column in figures},
+    )
+    missing = [column for column in ("id", "class", *figures) if column not in table]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {missing}: expected scores of test images; rerun 'score'"
+        )
+    return table

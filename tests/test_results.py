@@ -1,0 +1,69 @@
+"""The figures in the documentation are those of the tables that the workflow wrote."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from civa.paper import TABLES
+from civa.tables import layouts, paper_lines, read_figures, to_markdown
+
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "docs" / "tables"  # copies of results/tables of examples/paper.yaml
+CONFIG = yaml.safe_load((ROOT / "examples" / "paper.yaml").read_text(encoding="utf-8"))
+RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def figures() -> pd.DataFrame:
+    return read_figures(KEPT / "figures.csv")
+
+
+def mean(dataset: str, method: str, figure: str = "miou") -> float:
+    table = figures().set_index(["dataset", "variant", "method", "figure"])
+    return float(table.loc[(dataset, "civa-net", method, figure), "mean"])
+
+
+@pytest.mark.parametrize("name", [*(table.name for table in TABLES), "summary"])
+def test_tables_in_the_results_are_those_of_the_figures(name: str) -> None:
+    parts = [part for part in layouts(figures(), CONFIG) if part.name == name]
+    assert parts
+    assert to_markdown(parts).strip() in RESULTS
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_kept_tables_are_those_of_the_figures(table, tmp_path: Path) -> None:
+    paper_lines(table, figures(), CONFIG).to_csv(tmp_path / "again.csv", index=False)
+    kept = pd.read_csv(KEPT / f"{table.name}.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "again.csv"), kept)
+
+
+def test_figures_of_the_readme_are_those_of_the_tables() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = {
+        "best trivial rule: low-pass at the brightest blob": "blob",
+        "Grad-CAM": "gradcam",
+        "+ co-occurrence": "cooccurrence",
+        "+ inter-voxel affinity": "iva",
+        "+ 3-D CRF": "crf",
+        "3D U-Net, one slice of each mask": "unet_slice",
+        "VoxResNet, full masks": "voxresnet_full",
+    }
+    for title, method in rows.items():
+        found = re.search(rf"^\| {re.escape(title)} \|(.*)\|$", readme, re.M)
+        assert found, title
+        cells = [cell.strip() for cell in found.group(1).split("|")]
+        ours = [f"{mean(dataset, method):.1f}" for dataset in ("snr005", "snr003")]
+        assert cells[0::2] == ours, title
+        printed = [
+            f"{value:.1f}" if pd.notna(value) else ""
+            for value in (_printed(place, method) for place in ("snr005", "snr003"))
+        ]
+        assert cells[1::2] == printed, title
+
+
+def _printed(place: str, method: str) -> float:
+    values = [table.value(place, method, "miou") for table in TABLES]
+    known = [value for value in values if pd.notna(value)]
+    return known[0] if known else float("nan")
