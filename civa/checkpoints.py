@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -47,7 +48,8 @@ def load_network(path: Path, build: Callable[..., Network]) -> Network:
         model = build(**description)
         model.load_state_dict(state)
     except (TypeError, RuntimeError) as error:
+        reason = shorten(str(error), 200)  # torch lists every layer that differs
         raise ValueError(
-            f"{path} holds the weights of another network ({error}): check which file is meant"
+            f"{path} holds the weights of another network ({reason}): check which file is meant"
         ) from error
     return model.eval()

@@ -11,7 +11,7 @@ from typing import Any
 from civa import __version__
 from civa.files import digest, read_json, write_json
 
-TRACKED = ("numpy", "scipy", "torch", "mrcfile", "gemmi", "pydensecrf2", "pandas")
+TRACKED = ("numpy", "scipy", "torch", "mrcfile", "gemmi", "pydensecrf2", "pandas", "monai")
 
 
 def record_path(product: Path) -> Path:

@@ -140,9 +140,13 @@ def products(config: Config, variant: str) -> list[str]:
 
 
 def methods(config: Config, variant: str) -> list[str]:
-    """List the rows that a variant has of its own."""
-    own = products(config, variant)
-    return [name for name, method in METHODS.items() if method.product in own]
+    """List the rows that a variant has of its own; a part that is off has none."""
+    own, off = products(config, variant), without(config, variant)
+    return [
+        name
+        for name, method in METHODS.items()
+        if method.product in own and not (name == "cooccurrence" and "co" in off)
+    ]
 
 
 def rows(config: Config) -> Iterator[Row]:

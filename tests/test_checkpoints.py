@@ -93,10 +93,9 @@ def test_weights_of_another_network_are_refused(
                 load_network(path, other)
 
 
-def test_a_block_with_two_names_is_stored_once(tmp_path: Path) -> None:
+def test_every_block_is_stored_once(tmp_path: Path) -> None:
     # MONAI's U-Net lists its blocks by level and by nesting; safetensors refuses shared memory.
     model = build_segmenter("unet", 2, 4)
-    assert len(model.state_dict()) > len(list(model.parameters()))
     save_weights(tmp_path / "unet", model, {"network": "unet", "classes": 2, "width": 4})
     stored = sum(value.numel() for value in load_file(tmp_path / "unet").values())
     assert stored == sum(parameter.numel() for parameter in model.parameters())
@@ -105,7 +104,7 @@ def test_a_block_with_two_names_is_stored_once(tmp_path: Path) -> None:
 def test_tensors_of_other_names_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_weights(path, nn.Conv3d(1, 1, 1), NETWORK)
-    with pytest.raises(ValueError, match=r"another network \(\d+ tensors differ in name, .*first"):
+    with pytest.raises(ValueError, match=r"another network \(.*Missing key\(s\) in state_dict"):
         load_network(path, AffinityNetwork)
 
 

@@ -5,6 +5,8 @@ import pytest
 from scipy import ndimage
 
 from civa.crf import SEARCH, CrfParameters, foreground_probability, refine
+from civa.selection import FRACTIONS, top_fraction
+from civa.stages.crf import _calibrated
 
 EDGE = 8
 SHAPE = (EDGE, EDGE, EDGE)
@@ -169,3 +171,62 @@ def test_probability_above_one_half_is_the_chosen_proposal() -> None:
     o = np.random.default_rng(0).random((2, *SHAPE))
     mask = (o > 0.7) & (GRID[:, 0] < 4).reshape(SHAPE)
     np.testing.assert_array_equal(foreground_probability(o, mask, 0.7) > 0.5, mask)
+
+
+def merged_maps(kind: str) -> np.ndarray:
+    """Return maps (2, 16, 16, 16) as the merger leaves them: half precision, with ties."""
+    maps = np.random.default_rng(3).random((2, 16, 16, 16))
+    if kind == "coarse":  # many voxels of equal value
+        maps = maps.round(1)
+    if kind == "plateau":  # a Grad-CAM is zero nearly everywhere
+        maps[maps < 0.97] = 0
+    if kind == "silent":
+        maps[:] = 0
+    return maps.astype(np.float16)
+
+
+def test_o_keeps_its_own_threshold() -> None:
+    o = np.random.default_rng(0).random((2, *SHAPE))
+    maps, cut = _calibrated(o, {"threshold": 0.9, "fraction": 0.1})
+    assert maps is o
+    assert cut == 0.9
+
+
+def test_a_merged_map_is_replaced_by_its_ranks() -> None:
+    maps, cut = _calibrated(np.array([[[[3.0, -1, 8, 4]]]]), {"fraction": 0.25})
+    # 4 voxels: shares at or below the voxel; the minimum is nothing
+    assert maps.tolist() == [[[[0.5, 0, 1, 0.75]]]]
+    assert cut == 0.75
+
+
+@pytest.mark.parametrize("kind", ["smooth", "coarse", "plateau", "silent"])
+@pytest.mark.parametrize("fraction", FRACTIONS)
+def test_a_merged_map_is_foreground_where_its_mask_was(kind: str, fraction: float) -> None:
+    maps = merged_maps(kind)
+    mask = top_fraction(maps, fraction)
+    ranks, cut = _calibrated(maps, {"fraction": fraction})
+    assert ranks.shape == maps.shape
+    assert 0 <= ranks.min() <= ranks.max() <= 1
+    probability = foreground_probability(ranks, mask, cut)
+    np.testing.assert_array_equal(probability > 0.5, mask)
+
+
+def test_ranks_are_taken_volume_by_volume() -> None:
+    maps = merged_maps("smooth")
+    brighter = maps + np.array([0, 100], dtype=np.float16)[:, None, None, None]
+    for one, other in zip(maps, _calibrated(brighter, {"fraction": 0.1})[0], strict=True):
+        ordered = other.ravel()[np.argsort(one.ravel(), kind="stable")]
+        assert (np.diff(ordered) >= 0).all()
+    np.testing.assert_array_equal(
+        _calibrated(brighter[:1], {"fraction": 0.1})[0][0],
+        _calibrated(brighter, {"fraction": 0.1})[0][0],
+    )
+
+
+def test_brighter_voxels_of_a_merged_map_are_surer() -> None:
+    maps = np.linspace(0, 1, 4096, dtype=np.float32).reshape(1, 16, 16, 16)
+    ranks, cut = _calibrated(maps, {"fraction": 0.05})
+    probability = foreground_probability(ranks, top_fraction(maps, 0.05), cut).ravel()
+    assert (np.diff(probability) >= 0).all()
+    assert probability[0] < 0.01
+    assert probability[-1] > 0.99

@@ -117,6 +117,13 @@ def test_what_is_switched_off_is_not_made(off: list[str], own: list[str]) -> Non
     assert products(config, "v") == own
 
 
+def test_without_the_network_its_products_are_those_of_the_method() -> None:
+    config = configuration(v={"without": ["iva"]})
+    for product in ("merged", "pseudo_labels", "pairs", "iva", "segment"):
+        assert home(config, product, "v") == BASE
+    assert home(config, "crf", "v") == "v"
+
+
 def test_every_switch_names_a_section_of_the_pipeline() -> None:
     assert set(SWITCHED) == {"co", "iva", "crf"}
     assert set(SWITCHED.values()) <= set(LINEAGE["crf"])

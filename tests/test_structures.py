@@ -303,6 +303,15 @@ def test_a_map_is_blurred_to_the_resolution() -> None:
     assert widths == pytest.approx(expected, rel=0.05)
 
 
+def test_a_body_that_fills_its_map_is_not_cut_when_blurred() -> None:
+    density = np.ones((20, 20, 20))
+    scale = {"voxel_size_angstrom": 10, "resolution_angstrom": 40}
+    tight = map_potential(density, 2, **scale)
+    loose = map_potential(np.pad(density, 30), 2, **scale)
+    assert tight.shape == loose.shape
+    np.testing.assert_allclose(tight, loose, atol=0.02 * loose.max())
+
+
 def test_what_is_below_zero_is_solvent() -> None:
     density = blob(32, (16, 16, 16), 6)
     holes = density - 5 * blob(32, (4, 4, 4), 2)

@@ -92,7 +92,7 @@ def test_every_row_has_a_score(run: Path) -> None:
     variants = miou.groupby("variant")["method"].agg(list)
     assert len(variants["civa-net"]) == 4 + 5 + 3  # trivial, the method, baselines
     assert variants["cut-half"] == ["iva", "crf"]
-    assert variants["without-co"] == ["cooccurrence", "iva", "crf"]
+    assert variants["without-co"] == ["iva", "crf"]
     assert variants["without-iva"] == ["crf"]
 
 
