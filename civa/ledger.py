@@ -126,30 +126,29 @@ LIMITS = {
     "gradcam": Limit(
         *("test mIoU", "%", 10, 5),
         "the paper's own Grad-CAM has 9.7 to 19.0: seeds need to be roughly in place, no more",
-        "train the classifier longer (classifier.epochs); localize.layer: fine gives sharper seeds",
+        "train the classifier longer (classifier.epochs); localize.layer: fine, for sharper seeds",
     ),
     "cooccurrence": Limit(
         *("test mIoU", "%", 20, 10),
         "the paper has 17.9 to 20.5, and less than Grad-CAM's 10 is no seed",
-        "cooccurrence.layer: fine sees more than cam; raise cooccurrence.group_size",
+        "cooccurrence.layer: fine, which sees more than cam; a larger cooccurrence.group_size",
     ),
     "pseudo_labels": Limit(
         *("mIoU of the training part, which supervises the network", "%", 25, 15),
         "the network is only as good as its labels: with the paper's 18 it reached 20 to 24, with "
         "our 40 it reaches 53",
         "cooccurrence.layer: fine; more merge.weights and smaller steps of binarize.fractions; "
-        "without validation masks, binarize.default_fraction should be the particle's share of "
-        "the box",
+        "without validation masks, binarize.default_fraction at the particle's share of the box",
     ),
     "iva": Limit(
         *("test mIoU", "%", 30, 15),
-        "the paper has 20.6 to 36.1, ours 50 to 55",
+        "the paper has 20.6 to 36.1, ours 48 to 57",
         "iva.schedule: one_cycle, more iva.epochs, a larger iva.width; leave segment.threshold "
-        "to validation, or raise segment.default_threshold; try pairs.radius: 3",
+        "to validation, or raise segment.default_threshold; pairs.radius: 3",
     ),
     "crf": Limit(
         *("test mIoU", "%", 45, 25),
-        "the paper has 38.8 to 67.8, ours 62 to 67; below 25 it adds nothing to the paper's "
+        "the paper has 38.8 to 67.8, ours 60 to 66; below 25 it adds nothing to the paper's "
         "affinity network",
         "crf.search: true with more crf.search_volumes; raise crf.guide_sigma for noisier volumes",
     ),
@@ -162,48 +161,46 @@ LIMITS = {
     ),
     "gain": Limit(
         *("gain in test mIoU over the stage before", "points", 2, -2),
-        "seeds of the random numbers move a mean by about 2 points: less is no difference",
-        "see the advice on this stage's own mIoU; a variant without it (variants, without) shows "
-        "whether what follows needs it",
+        "other test images would move a mean by about 2 points: less is no difference",
+        "a variant without this stage (variants, without) shows whether what follows needs it",
     ),
     "empty": Limit(
         *("volumes without a mask", "%", 2, 10),
         "every box holds a particle, so an empty mask is a failure; a few noisy ones will fail",
-        "a map without signal: raise classifier.epochs, or segment.default_threshold and "
-        "segment.threshold are too high; after the CRF, lower crf.smooth_weight or raise "
-        "crf.confidence",
+        "raise classifier.epochs if Grad-CAM is empty too; lower segment.threshold or "
+        "segment.default_threshold; after the CRF, lower crf.smooth_weight or raise crf.confidence",
     ),
     "full": Limit(
         *(f"masks over {100 * FULL_SHARE:g} % of the box", "%", 1, 5),
         "a ball of half the box's width takes 7 % of it; a quarter is background as well",
         "lower binarize.default_fraction, raise segment.default_threshold, lower "
-        "crf.bilateral_spatial; a box this tight needs to be cut larger",
+        "crf.bilateral_spatial; or cut larger boxes",
     ),
     "agreement": Limit(
         *("agreement of proposals with Grad-CAM, mean IoU", "%", 12, 7),
         "Grad-CAM is coarse: good runs have 16 to 23; proposals set against the CAM of another "
         "volume have 6 to 7",
-        "the network found something else than the classifier did: check the classifier first, "
-        "then iva.epochs and cooccurrence.layer",
+        "check the classifier first: the network found something else than it did; then more "
+        "iva.epochs and cooccurrence.layer: fine",
     ),
     "apart": Limit(
         *("proposals that do not touch Grad-CAM", "%", 2, 10),
         "without overlap the largest proposal is taken, which may be a neighbour; of proposals "
         "set against the CAM of another volume, 13 to 25 do not touch it",
-        "localize.layer: cam covers more than fine; raise binarize.fractions or "
+        "localize.layer: cam, which covers more than fine; raise binarize.fractions or "
         "binarize.default_fraction; lower segment.default_threshold",
     ),
     "spread": Limit(
         *("spread of mask sizes in one class (SD over mean), worst class", "%", 30, 60),
         "copies of one rigid complex have the same size, up to 1 % in simulations: spread is "
         "noise, neighbours, or two kinds of particle under one label",
-        "crf.guide_sigma smooths over noise; pairs.radius and segment.default_threshold keep "
-        "neighbours apart; look for a mixed class",
+        "a larger crf.guide_sigma, which smooths over noise; a higher segment.default_threshold, "
+        "which keeps neighbours apart; look for two kinds of particle in this class",
     ),
     "trivial": Limit(
         *("lead over the best trivial rule", "points", 2, 0),
-        "a method that does not beat smoothing and a threshold is not worth its training; seeds "
-        "move a mean by about 2 points",
+        "a method that does not beat smoothing and a threshold is not worth its training; other "
+        "test images would move a mean by about 2 points",
         "use the trivial rule for these data, or improve the first stage above that is not "
         "green; see variants in the summary table for settings that did better",
     ),
@@ -416,8 +413,9 @@ def score_lines(method: str, scores: Mapping[str, pd.DataFrame]) -> list[Line]:
     if method != order[0]:
         known = method in scores and bool(before)
         gain = paired_gain(scores[before[-1]], scores[method]) if known else np.nan
-        of = f"{STAGES[before[-1]]}" if before else ""
-        lines.append(line(stage, "gain", gain, of=of, advice=LIMITS[method].advice))
+        of = STAGES[before[-1]] if before else ""
+        advice = f"{LIMITS[method].advice}; {LIMITS['gain'].advice}"
+        lines.append(line(stage, "gain", gain, of=of, advice=advice))
     return lines
 
 

@@ -1,63 +1,728 @@
-"""One self-contained page: tables, figures, cost of every stage, configuration."""
+"""One self-contained page: results in short, quality ledger, tables, figures, cost, inputs.
+
+Everything that is not written here, names and configuration above all, is escaped.
+"""
 
 import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from civa.config import BASE
+from civa.ledger import LIMITS, VERDICTS, config_keys
+from civa.runs import METHODS, TRIVIAL
+from civa.tables import Layout
+
+NOISE = LIMITS["trivial"].green  # points; a smaller lead is none
+# The last row of the method, and what stands in where it is missing.
+FINAL_ROWS = {"crf": "CIVA-Net with its CRF", "iva": "CIVA-Net (without a CRF)"}
+FULL = "voxresnet_full"
+LONG_LIST = 25  # files; a longer list is folded
+
+# 16 x 16 pixels: a blob with an outline, as a PNG.
+ICON = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQAgMAAABinRfyAAAADFBMVEUAAAALjIwfJCjSSQ9g0A+A"
+    "AAAABHRSTlMA////sy1AiAAAAEBJREFUeNpjYOD/wMDA8P8/AwP/r/UfGPhXrfrAYDc1ag+DXSiQ"
+    "+BUath6FiFrPYLc0Cyi7atUeiGKwNrABIKMAHRQhLpx/vZwAAAAASUVORK5CYII="
+)
+
+MARKS = {"green": "✓", "amber": "!", "red": "✕", "n/a": "–"}
+
 STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}
-td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}img{max-width:100%}
-pre{background:#f6f6f6;padding:1rem;overflow:auto}
+:root{color-scheme:light;--ink:#1f2428;--soft:#5b646c;--line:#dfe3e6;--pale:#f5f7f8;
+--accent:#0b6e6e;--green:#176b34;--amber:#855000;--red:#a61b1b}
+*{box-sizing:border-box}
+html{scroll-behavior:smooth}
+body{font:17px/1.55 "Source Sans 3","Segoe UI",system-ui,-apple-system,"Helvetica Neue",Arial,
+"Liberation Sans",sans-serif;color:var(--ink);margin:0;background:#fff}
+.frame{max-width:88rem;margin:0 auto;padding:1.5rem clamp(1rem,3vw,2.5rem) 4rem}
+h1{font-size:2.1rem;line-height:1.15;margin:.5rem 0 .3rem;letter-spacing:-.01em}
+h2{font-size:1.5rem;margin:3rem 0 .8rem;padding-top:.6rem;border-top:2px solid var(--ink);
+line-height:1.25}
+h3{font-size:1.13rem;margin:2rem 0 .5rem}
+p,dl,ul,.notice{max-width:46rem}
+.lead{color:var(--soft);margin:0 0 1.5rem}
+a{color:var(--accent)}
+nav{font-size:.94rem}
+nav ol{list-style:none;margin:0;padding:0}
+nav a{display:block;padding:.22rem 0;text-decoration:none}
+nav a:hover,nav a:focus{text-decoration:underline}
+dt{font-weight:650;margin-top:.75rem}
+dd{margin:.1rem 0 0}
+code,pre,.hash{font-family:ui-monospace,"SF Mono",Menlo,Consolas,"Liberation Mono",monospace;
+font-size:.86em}
+code{background:var(--pale);padding:.05em .3em;border-radius:3px}
+pre{background:var(--pale);padding:1rem;overflow:auto;border-radius:5px;line-height:1.45}
+.hash{overflow-wrap:anywhere;color:var(--soft)}
+.scroll{overflow-x:auto;margin:1.2rem 0 .4rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.92rem;line-height:1.4}
+caption{text-align:left;font-weight:650;font-size:1.02rem;padding:.3rem 0 .5rem;
+caption-side:top}
+th,td{padding:.34rem .8rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+th:first-child,td:first-child{text-align:left;padding-left:.2rem}
+tbody th{font-weight:400}
+thead th{font-weight:650;border-bottom:1.5px solid var(--ink);vertical-align:bottom}
+tfoot th,tfoot td{font-weight:650;border-top:1.5px solid var(--ink);border-bottom:0}
+.text td,.text th{text-align:left}
+.scores{font-size:.87rem}
+.scores th,.scores td{padding:.32rem .6rem}
+.scores td{white-space:nowrap}
+.scores th:first-child{min-width:11.5rem;padding-left:.2rem}
+.notes{font-size:.88rem;color:var(--soft);list-style:none;padding:0;margin:.2rem 0 1.8rem}
+.notice{border:1px solid var(--line);border-left:5px solid var(--accent);background:var(--pale);
+padding:.6rem .9rem;margin:1rem 0;border-radius:3px}
+.warning{border-left-color:var(--red);background:#fdf3f2}
+.caution{border-left-color:#c98100;background:#fdf8ec}
+.verdict{display:inline-block;white-space:nowrap;font-weight:650;padding:.02em .55em;
+border-radius:1em;border:1px solid;font-size:.88em}
+.verdict.green{color:var(--green);background:#eaf6ee}
+.verdict.amber{color:var(--amber);background:#fff3d9}
+.verdict.red{color:#fff;background:var(--red);border-color:var(--red)}
+.verdict.none{color:var(--soft);background:#fff;border-color:var(--line)}
+.ledger{width:100%;max-width:66rem}
+.ledger th,.ledger td{text-align:left}
+.ledger caption{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
+.ledger td.number,.ledger th.number{text-align:right;white-space:nowrap}
+.ledger tbody th[scope=rowgroup]{font-weight:650;padding-top:1rem;border-bottom-color:#aab2b8}
+.advice{margin:.25rem 0 .1rem;font-size:.95em;max-width:36rem}
+.soft{color:var(--soft)}
+.bars{width:100%;max-width:46rem;margin-bottom:1.5rem}
+.bars th,.bars td{border:0;padding:.16rem .5rem .16rem 0;text-align:left}
+.bars th{width:17rem;font-weight:400}
+.bars td:nth-child(2){width:auto}
+.bars td:last-child{width:7.5rem;text-align:right;white-space:nowrap}
+.bar{display:block;height:.85rem;background:#9fb4bd;border-radius:2px;min-width:1px}
+.own .bar{background:var(--accent)}
+.trivial .bar{background:#d08b2c}
+.own th,.own td:last-child{font-weight:650}
+figure{margin:1.4rem 0 2.4rem}
+figure img{max-width:100%;height:auto;display:block;border:1px solid var(--line)}
+figcaption{max-width:50rem;font-size:.93rem;margin-top:.5rem}
+details{margin:1rem 0}
+summary{cursor:pointer;font-weight:650;padding:.25rem 0}
+summary .verdict{margin-left:.35rem}
+@media(min-width:70rem){.frame{display:grid;grid-template-columns:12.5rem minmax(0,1fr);
+column-gap:3rem}header,main{grid-column:2}nav{grid-column:1;grid-row:1/span 2;position:sticky;
+top:1.5rem;align-self:start;padding-top:1.2rem}}
+@media(max-width:45rem){body{font-size:16px}th,td{padding:.3rem .5rem}.bars th{width:9.5rem}}
+@media print{body{font-size:10.5pt}.frame{display:block;max-width:none;padding:0}nav{display:none}
+h2{break-after:avoid}h3,caption,summary{break-after:avoid}figure,tr,.notice{break-inside:avoid}
+.scroll{overflow:visible}.scores td{white-space:normal}.scores th:first-child{min-width:0}
+details::details-content{content-visibility:visible;display:block}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}a{color:inherit}}
 """
 
+# name -> what a figure shows, and how to read it
+FIGURES = {
+    "overview": (
+        "The median test image of every class",
+        "One row per class: the test image whose final IoU is the median, never the best one "
+        "(without a ground truth, the first test image). Green is the ground truth, dotted where "
+        "it is there to compare; orange is the mask that was found; the coloured clouds are "
+        "localization maps, bright where the classifier looked. From left to right, what is "
+        "found should close in on the dotted line.",
+    ),
+    "compare": (
+        "Best, median and worst test image of every class",
+        "Each image in three slices, across z, y and x, through the middle of the target: input, "
+        "ground truth (green), Grad-CAM and the final mask (orange). Look at the worst ones first: "
+        "a neighbour outlined in place of the target, a mask that stops short, or a wrong class "
+        "each ask for another remedy. Without a ground truth, images are ranked by mask size.",
+    ),
+    "training": (
+        "Training of every network",
+        "Grey is the training loss, blue the figure on validation, orange the epoch that was kept. "
+        "A loss still falling at the right end asks for more epochs; one that is flat from the "
+        "start has not learnt; a validation figure that falls while the loss goes on falling "
+        "means over-fitting.",
+    ),
+    "sweeps": (
+        "What was chosen on validation",
+        "One panel per setting: mIoU of the validation images for every value that was tried, "
+        "orange the value chosen. A best value at the end of its range suggests a wider range; a "
+        "flat curve means that the setting hardly matters here. Without masks of validation "
+        "images nothing is searched, and defaults hold.",
+    ),
+    "confusion": (
+        "Which class was taken for which",
+        "Test images by true class (rows) and predicted class (columns). All of them should stand "
+        "on the diagonal; two classes that swap images look alike at this resolution and noise. "
+        "An image off the diagonal scores 0 in the strict mIoU, however good its mask.",
+    ),
+    "refinement": (
+        "What the CRF changes, image by image",
+        "Each point is a test image: its IoU before the CRF (across) and after (up). Points above "
+        "the dashed diagonal gained, points below lost. Points on the bottom edge lost their "
+        "mask, or never had the right one.",
+    ),
+    "distributions": (
+        "All test images, method by method",
+        "Each point is a test image, in the colour of its class; grey is the middle half, the line "
+        "the median, the diamond the mean. A cloud near 0 beside one further right means that "
+        "some images fail as a whole (missed, or taken for another class), not that all masks "
+        "are a little off.",
+    ),
+}
 
-def html_table(table: pd.DataFrame) -> str:
-    """Return a table of text as HTML."""
-    return str(table.to_html(index=False, border=0, na_rep="n/a"))
+GLOSSARY = {
+    "Image-level label": (
+        "the only thing the method learns from: the class of the particle in a box. Nobody paints "
+        "voxels."
+    ),
+    "IoU and mIoU": (
+        "intersection over union: the voxels that mask and ground truth share, over the voxels "
+        "that either of them has; 100 % is a perfect mask, 0 a miss. mIoU is its mean over the "
+        "test images. A shell one voxel too thick around a particle 10 voxels across already "
+        "lowers the IoU to 58 %. Class mIoU is the mean of the means of the classes, so that "
+        "rare classes count as much as frequent ones."
+    ),
+    "Strict and agnostic": (
+        "strict (plain mIoU): a mask with the wrong class scores 0, even if it has the right "
+        "shape. Agnostic: the shape alone counts. A large difference means that the classifier, "
+        "not the segmentation, is the weak point."
+    ),
+    "Trivial rule": (
+        "smoothing and a threshold, in variants; it learns nothing and is even told the true "
+        "class. A method has to beat the best of them to be worth its training."
+    ),
+    "Full supervision": (
+        "the same kind of network trained on complete ground-truth masks: what class labels alone "
+        "can hope to come close to. Weak / full is the share of it that is reached."
+    ),
+    "± and 95 %": (
+        "± is the standard deviation over complete repeats with other random numbers (seed 1, "
+        "seed 2, ...). The 95 % interval shows how far the mean depends on which test images there "
+        "happen to be."
+    ),
+    "Grad-CAM, or CAM: the seeds": (
+        "a class activation map shows which voxels made the classifier name the class. It is "
+        "coarse, and marks the most telling part of a particle rather than all of it; so it is "
+        "the seed from which masks grow."
+    ),
+    "CO": (
+        "co-occurrence: what volumes of one class have in common, in the features of the "
+        "classifier. Merged with the CAM and cut, it gives the pseudo labels, the masks that the "
+        "next network learns from in place of painted ones."
+    ),
+    "IVA": (
+        "inter-voxel affinity: a network that learns which neighbouring voxels belong together. "
+        "Its output is cut into connected pieces, the proposals; the CAM chooses the one to keep."
+    ),
+    "CRF": (
+        "conditional random field: moves the border of a mask to where the density changes, with "
+        "no training."
+    ),
+}
 
 
-def html_image(path: Path, caption: str) -> str:
-    """Return a PNG, held in the page itself, with its caption."""
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    source = f"data:image/png;base64,{data}"
-    return (
-        f'<figure><img alt="{escape(caption)}" src="{source}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+# --- elements ---------------------------------------------------------------------------------
 
 
-def html_page(title: str, sections: Mapping[str, str]) -> str:
-    """Return a complete page from section titles and bodies of HTML."""
-    body = "\n".join(f"<h2>{escape(name)}</h2>\n{content}" for name, content in sections.items())
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
-        f'</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>\n'
-        f"<body><h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
-    )
+def anchor(text: str) -> str:
+    """Return a name for a place in the page."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def costs(folder: Path) -> pd.DataFrame:
-    """Read the benchmark files of a run: wall time and peak memory per stage.
+def html_table(table: pd.DataFrame, caption: str, *, kind: str = "", total: bool = False) -> str:
+    """Return a table as HTML; the first column names the rows.
 
     Parameters
     ----------
-    folder
-        Where Snakemake keeps one ``.tsv`` per job.
+    table
+        Cells of text or numbers; NaN reads n/a.
+    kind
+        ``text`` for columns of words, which are not set flush right.
+    total
+        Whether the last row is a sum of the others.
+    """
+    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in table.columns)
+    rows = []
+    for cells in table.itertuples(index=False):
+        first, *others = ("n/a" if pd.isna(cell) else escape(str(cell)) for cell in cells)
+        texts = "".join(f"<td>{cell}</td>" for cell in others)
+        rows.append(f'<tr><th scope="row">{first}</th>{texts}</tr>')
+    foot = f"<tfoot>{rows.pop()}</tfoot>" if total and rows else ""
+    return scrolled(
+        f'<table class="{escape(kind)}"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>{foot}</table>",
+        caption,
+    )
+
+
+def scrolled(table: str, label: str) -> str:
+    """Let a wide table scroll sideways, with the keyboard too."""
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">{table}</div>'
+    )
+
+
+def html_image(path: Path, alt: str, caption: str) -> str:
+    """Return a PNG, held in the page itself, with its caption (HTML)."""
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return (
+        f'<figure><img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def html_page(title: str, lead: str, sections: Mapping[str, str]) -> str:
+    """Return a complete page.
+
+    Parameters
+    ----------
+    title, lead
+        Text of the heading and of the line below it.
+    sections
+        Title, as text -> body, as HTML.
+    """
+    links = "".join(f'<li><a href="#{anchor(name)}">{escape(name)}</a></li>' for name in sections)
+    body = "\n".join(
+        f'<section aria-labelledby="{anchor(name)}"><h2 id="{anchor(name)}">{escape(name)}</h2>\n'
+        f"{content}</section>"
+        for name, content in sections.items()
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{escape(title)}</title><link rel="icon" href="{ICON}"><style>{STYLE}</style>'
+        f'</head>\n<body><div class="frame"><header><h1>{escape(title)}</h1>'
+        f'<p class="lead">{escape(lead)}</p></header>\n'
+        f'<nav aria-label="Contents"><ol>{links}</ol></nav>\n'
+        f"<main>{body}</main></div></body></html>\n"
+    )
+
+
+def folded(summary: str, content: str, *, is_open: bool = False) -> str:
+    """Return content (HTML) that the reader can fold away below a summary (HTML)."""
+    state = " open" if is_open else ""
+    return f"<details{state}><summary>{summary}</summary>{content}</details>"
+
+
+def notice(content: str, kind: str = "") -> str:
+    """Return a paragraph (HTML) that stands out: plain, ``caution`` or ``warning``."""
+    return f'<p class="notice {kind}">{content}</p>'
+
+
+def verdict_mark(verdict: str, count: int | None = None) -> str:
+    """Return a verdict as sign and word, so that it does not hang on its colour."""
+    kind = "none" if verdict == "n/a" else escape(verdict)
+    number = "" if count is None else f"{count} "
+    return (
+        f'<span class="verdict {kind}"><span aria-hidden="true">{MARKS[verdict]}</span> '
+        f"{number}{escape(verdict)}</span>"
+    )
+
+
+def with_code(text: str) -> str:
+    """Escape a text and set its configuration keys as code."""
+    found = escape(text)
+    for key in sorted(set(config_keys(text)), key=len, reverse=True):
+        found = re.sub(rf"\b{re.escape(key)}\b(?!</code>|[a-z_])", f"<code>{key}</code>", found)
+    return found
+
+
+# --- runs -------------------------------------------------------------------------------------
+
+
+def run_of(path: Path, *, below: int = 0) -> tuple[str, str, str]:
+    """Read data set, seed and variant from where a product of a run lies.
+
+    Parameters
+    ----------
+    path
+        ``results/<data set>/seed<seed>/<variant>/<file>``.
+    below
+        How many folders deeper the file lies.
+
+    Raises
+    ------
+    ValueError
+        If the file does not lie in the folder of a run.
+    """
+    parts = path.parts[: len(path.parts) - 1 - below][-3:]
+    if len(parts) < 3 or not re.fullmatch(r"seed\d+", parts[1]):
+        raise ValueError(
+            f"{path} does not lie in the folder of a run: expected "
+            "results/<data set>/seed<seed>/<variant>/, which tells what it belongs to"
+        )
+    return parts[0], parts[1].removeprefix("seed"), parts[2]
+
+
+def run_title(dataset: str, seed: str, variant: str) -> str:
+    """Return the name of a run in words."""
+    return f"{dataset}, seed {seed}" + ("" if variant == BASE else f", {variant}")
+
+
+# --- sections ---------------------------------------------------------------------------------
+
+
+def in_short(
+    figures: pd.DataFrame,
+    datasets: Sequence[str],
+    ledgers: Mapping[tuple[str, str, str], pd.DataFrame],
+) -> str:
+    """Say what came out, data set by data set.
+
+    Parameters
+    ----------
+    figures
+        As `civa.tables.collect` made them.
+    datasets
+        Names, in the order of the configuration.
+    ledgers
+        Run (data set, seed, variant) -> its ledger.
+    """
+    blocks = []
+    for dataset in datasets:
+        found = figures[(figures["dataset"] == dataset) & (figures["figure"] == "miou")]
+        own = {run: table for run, table in ledgers.items() if run[0] == dataset}
+        blocks.append(f"<h3>{escape(dataset)}</h3>{_standing(found, bool(own))}{_tally(own)}")
+    return "".join(blocks)
+
+
+def _standing(figures: pd.DataFrame, has_ledger: bool) -> str:
+    """Set the method's mIoU beside the best trivial row and full supervision."""
+    base = {line["method"]: line for line in figures.to_dict("records") if line["variant"] == BASE}
+    scored = {name: line for name, line in base.items() if not np.isnan(line["mean"])}
+    final = next((name for name in FINAL_ROWS if name in scored), None)
+    if final is None:
+        instead = (
+            " The quality ledger says what can be said from the class labels alone."
+            if has_ledger
+            else ""
+        )
+        return notice(f"There is no score: {_why_unscored(base)}.{instead}")
+    rules = [name for name in TRIVIAL if name in scored]
+    best = max(rules, key=lambda name: scored[name]["mean"]) if rules else None
+    text = (
+        f"Trained on the class of each volume alone, {FINAL_ROWS[final]} reaches an "
+        f"mIoU of <strong>{_spread(scored[final])}</strong> {_basis(scored[final])}."
+    )
+    if best:
+        text += (
+            f" The best trivial rule ({escape(METHODS[best].title)}) reaches "
+            f"{_spread(scored[best])} without learning anything."
+        )
+    if FULL in scored and scored[FULL]["mean"] > 0:
+        ratio = scored[final]["mean"] / scored[FULL]["mean"]
+        text += (
+            f" Trained on complete masks, {escape(METHODS[FULL].title)} reaches "
+            f"{_spread(scored[FULL])}: class labels get {ratio:.2f} of that."
+        )
+    return f"<p>{text}</p>{_warning(scored, final, best)}{_bars(scored, final, best)}"
+
+
+def _why_unscored(base: Mapping[str, Mapping]) -> str:
+    notes = [base[name]["notes"] for name in FINAL_ROWS if name in base]
+    return escape(next(filter(None, notes), "no run of the method is finished"))
+
+
+def _spread(line: Mapping) -> str:
+    spread = "" if np.isnan(line["sd"]) else f"\u00a0±\u00a0{line['sd']:.1f}"
+    return f"{line['mean']:.1f}{spread}"
+
+
+def _basis(line: Mapping) -> str:
+    seeds, n = int(line["seeds"]), int(line["n"])
+    images = f"{n} test image{'' if n == 1 else 's'}"
+    if not np.isnan(line["low"]):
+        images += f", 95 % interval {line['low']:.1f} to {line['high']:.1f}"
+    repeats = "one seed" if seeds == 1 else f"mean and standard deviation over {seeds} seeds"
+    return f"({repeats}; {images})"
+
+
+def _warning(scored: Mapping[str, Mapping], final: str, best: str | None) -> str:
+    """Warn plainly where the method is no better than the best trivial rule."""
+    if best is None:
+        return notice(
+            "No trivial rule is scored, so nothing shows whether the training was worth it.",
+            "caution",
+        )
+    lead = scored[final]["mean"] - scored[best]["mean"]
+    if lead <= 0:
+        behind = f"is {-lead:.1f} points behind it" if lead < -0.05 else "is level with it"
+        return notice(
+            "<strong>Warning: here the method does not beat the best trivial rule;</strong> it "
+            f"{behind}. Use the trivial rule, or see what the ledger advises.",
+            "warning",
+        )
+    if lead < NOISE:
+        return notice(
+            f"The lead over the best trivial rule is {lead:.1f} points, no more than other test "
+            "images would change.",
+            "caution",
+        )
+    return ""
+
+
+def _bars(scored: Mapping[str, Mapping], final: str, best: str | None) -> str:
+    """Draw the steps of the method as bars, between trivial rule and full supervision."""
+    rows = []
+    for name in (best or "", "gradcam", "cooccurrence", "iva", "crf", FULL):
+        if name not in scored:
+            continue
+        title, kind = METHODS[name].title, "own" if name == final else ""
+        if name == best:
+            title, kind = f"best trivial: {title}", "trivial"
+        width = min(100.0, max(0.0, scored[name]["mean"]))
+        rows.append(
+            f'<tr class="{kind}"><th scope="row">{escape(title)}</th>'
+            f'<td><span class="bar" style="width:{width:.1f}%"></span></td>'
+            f"<td>{_spread(scored[name])}</td></tr>"
+        )
+    head = '<caption class="soft">mIoU in per cent, test images; full width is 100</caption>'
+    return f'<table class="bars">{head}<tbody>{"".join(rows)}</tbody></table>'
+
+
+def _tally(ledgers: Mapping[tuple[str, str, str], pd.DataFrame]) -> str:
+    if not ledgers:
+        return "<p>No quality ledger was made.</p>"
+    counts = _count(pd.concat(ledgers.values()))
+    marks = " ".join(verdict_mark(name, n) for name, n in counts.items() if n)
+    runs = f"{len(ledgers)} run{'' if len(ledgers) == 1 else 's'}"
+    return f'<p><a href="#quality-ledger">Quality ledger</a>, {runs}: {marks}</p>'
+
+
+def _count(ledger: pd.DataFrame) -> dict[str, int]:
+    return {name: int((ledger["verdict"] == name).sum()) for name in VERDICTS}
+
+
+def glossary() -> str:
+    """Explain the words of the page."""
+    terms = "".join(
+        f"<dt>{escape(term)}</dt><dd>{escape(text[0].upper() + text[1:])}</dd>"
+        for term, text in GLOSSARY.items()
+    )
+    return f"<dl>{terms}</dl>"
+
+
+def quality(ledgers: Mapping[tuple[str, str, str], pd.DataFrame]) -> str:
+    """Show the ledger of every run, and why its limits stand where they do."""
+    if not ledgers:
+        return "<p>No run has a ledger: it is made once masks and scores of a run are there.</p>"
+    parts = [
+        "<p>Every stage is checked on its own, since a late stage cannot repair an early one: "
+        "read from the top, and begin with the first line that is not green. Checks that need a "
+        "ground truth are n/a where there is none; the others use the class labels alone.</p>"
+    ]
+    shown: set[str] = set()
+    for run, ledger in ledgers.items():
+        counts = _count(ledger)
+        marks = " ".join(verdict_mark(name, n) for name, n in counts.items() if n)
+        title = run_title(*run)
+        parts.append(
+            folded(
+                f"{escape(title)} {marks}",
+                _ledger_table(ledger, f"Quality ledger: {title}"),
+                is_open=run[0] not in shown,
+            )
+        )
+        shown.add(run[0])
+    limits = pd.DataFrame(
+        [(limit.check, limit.unit, limit.expected, limit.reason) for limit in LIMITS.values()],
+        columns=["check", "unit", "expected", "why"],
+    )
+    parts.append(folded("Why the limits stand there", html_table(limits, "Limits", kind="text")))
+    return "".join(parts)
+
+
+def _ledger_table(ledger: pd.DataFrame, caption: str) -> str:
+    head = (
+        '<thead><tr><th scope="col">Check</th><th scope="col" class="number">Value</th>'
+        '<th scope="col">Expected</th><th scope="col">Verdict</th></tr></thead>'
+    )
+    groups = []
+    for stage, lines in ledger.groupby("stage", sort=False):
+        rows = [_ledger_row(line) for line in lines.to_dict("records")]
+        title = str(stage)[:1].upper() + str(stage)[1:]
+        name = f'<tr><th scope="rowgroup" colspan="4">{escape(title)}</th></tr>'
+        groups.append(f"<tbody>{name}{''.join(rows)}</tbody>")
+    table = f"<caption>{escape(caption)}</caption>{head}{''.join(groups)}"
+    return scrolled(f'<table class="ledger">{table}</table>', caption)
+
+
+def _ledger_row(line: Mapping) -> str:
+    style = ".1f" if line["unit"] in ("%", "points") else "g"
+    value = f"{line['value']:{style}} {line['unit']}".replace("-", "−")
+    value = "n/a" if pd.isna(line["value"]) else escape(value)
+    advice = ""
+    if line["advice"]:
+        advice = f'<p class="advice"><strong>Try:</strong> {with_code(line["advice"])}</p>'
+    return (
+        f'<tr><th scope="row">{escape(line["check"])}{advice}</th><td class="number">{value}</td>'
+        f'<td class="soft">{escape(line["expected"].replace(" -", " −"))}</td>'
+        f"<td>{verdict_mark(line['verdict'])}</td></tr>"
+    )
+
+
+def score_tables(layouts: Sequence[Layout]) -> str:
+    """Show tables with their notes."""
+    parts = [
+        html_table(part.table, part.title, kind="scores")
+        + '<ul class="notes">'
+        + "".join(f"<li>{escape(note)}</li>" for note in part.notes)
+        + "</ul>"
+        for part in layouts
+        if len(part.table)
+    ]
+    return "".join(parts) or "<p>There is no table: nothing was scored.</p>"
+
+
+def pictures(paths: Iterable[Path]) -> str:
+    """Show the figures of every run, each with how to read it."""
+    runs: dict[tuple[str, str, str], list[Path]] = {}
+    for path in paths:
+        runs.setdefault(run_of(path, below=1), []).append(path)
+    order = list(FIGURES)
+    parts = []
+    shown: set[str] = set()
+    for run, files in runs.items():
+        title = run_title(*run)
+        known = sorted(
+            files, key=lambda p: order.index(p.stem) if p.stem in FIGURES else len(order)
+        )
+        images = "".join(_picture(path, title) for path in known)
+        parts.append(folded(escape(title), images, is_open=run[0] not in shown))
+        shown.add(run[0])
+    return "".join(parts) or "<p>There is no figure: none was drawn.</p>"
+
+
+def _picture(path: Path, run: str) -> str:
+    name, text = FIGURES.get(path.stem, (path.stem, ""))
+    caption = f"<strong>{escape(name)}.</strong> {escape(text)}"
+    return html_image(path, f"{name}: {run}", caption)
+
+
+def costs(paths: Iterable[Path]) -> pd.DataFrame:
+    """Read benchmarks of jobs: wall time and peak memory per data set and stage.
+
+    Parameters
+    ----------
+    paths
+        One ``.tsv`` per job, ``benchmarks/<data set>/.../<stage>.tsv``, as Snakemake writes them;
+        seeds, variants and shards of a stage are counted together.
 
     Returns
     -------
-    Columns ``stage``, ``wall time (s)`` and ``peak memory (MB)``, the slowest first.
+    Columns ``dataset``, ``stage``, ``jobs``, ``seconds`` (of all jobs) and ``megabytes`` (the
+    largest job, NaN where all were too short to be measured); the slowest stage first.
     """
     lines = []
-    for path in sorted(folder.rglob("*.tsv")):
+    for path in paths:
+        dataset, stage = _job(path)
         measured = pd.read_csv(path, sep="\t").iloc[0]
-        lines.append(
-            (str(path.relative_to(folder).with_suffix("")), measured["s"], measured["max_rss"])
-        )
-    table = pd.DataFrame(lines, columns=["stage", "wall time (s)", "peak memory (MB)"])
-    return table.sort_values("wall time (s)", ascending=False).round(1)
+        numbers = pd.to_numeric(measured[["s", "max_rss"]], errors="coerce")
+        lines.append((dataset, stage, *numbers))
+    columns = ["dataset", "stage", "seconds", "megabytes"]
+    groups = pd.DataFrame(lines, columns=columns).groupby(["dataset", "stage"], sort=False)
+    table = groups.agg(
+        jobs=("seconds", "size"), seconds=("seconds", "sum"), megabytes=("megabytes", "max")
+    ).reset_index()
+    return table.sort_values("seconds", ascending=False, kind="stable", ignore_index=True)
+
+
+def _job(path: Path) -> tuple[str, str]:
+    """Return data set and stage of a job, without its seed, variant and shard."""
+    parts = path.with_suffix("").parts
+    if "benchmarks" in parts:
+        parts = parts[len(parts) - parts[::-1].index("benchmarks") :]
+    dataset, *others = parts if len(parts) > 1 else ("", *parts)
+    if len(others) > 2 and re.fullmatch(r"seed\d+", others[0]):
+        others = others[2:]
+    if len(others) > 1 and re.fullmatch(r"\d+of\d+", others[-1]):
+        others.pop()
+    return dataset, " ".join(others).replace("_", " ")
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the units that people use."""
+    if np.isnan(seconds):
+        return "n/a"
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def memory(megabytes: float) -> str:
+    """Return an amount of memory in the units that people use."""
+    if np.isnan(megabytes):
+        return "n/a"
+    return f"{megabytes:.0f} MB" if megabytes < 999.5 else f"{megabytes / 1000:.1f} GB"
+
+
+def cost_tables(measured: pd.DataFrame, datasets: Sequence[str]) -> str:
+    """Show what every stage took, data set by data set, from `costs`."""
+    if measured.empty:
+        return "<p>No benchmark was found: nothing is known about time and memory.</p>"
+    known = [name for name in datasets if (measured["dataset"] == name).any()]
+    others = [name for name in measured["dataset"].unique() if name not in known]
+    parts = [
+        f"<p>All jobs one after the other: {duration(measured['seconds'].sum())}; the largest took "
+        f"{memory(measured['megabytes'].max())}. Wall time and peak memory of each job are those "
+        "of the last time that it ran; jobs that run side by side finish sooner than their sum, "
+        "and other work on the machine makes them slower.</p>"
+    ]
+    for dataset in (*known, *others):
+        own = measured[measured["dataset"] == dataset]
+        total = ("total", own["jobs"].sum(), own["seconds"].sum(), own["megabytes"].max())
+        lines = [*own[["stage", "jobs", "seconds", "megabytes"]].itertuples(index=False), total]
+        cells = [(stage, f"{n:d}", duration(s), memory(m)) for stage, n, s, m in lines]
+        columns = ["stage", "jobs", "wall time", "peak memory"]
+        table = pd.DataFrame(cells, columns=columns)
+        parts.append(html_table(table, f"Cost: {dataset}", total=True))
+    return "".join(parts)
+
+
+def input_list(found: Mapping[Path, str]) -> str:
+    """List files that no stage made, and the SHA-256 of their content."""
+    if not found:
+        return "<p>No record of the inputs was found.</p>"
+    rows = "".join(
+        f'<tr><th scope="row">{escape(path.as_posix())}</th>'
+        f'<td class="hash">{escape(content)}</td></tr>'
+        for path, content in sorted(found.items())
+    )
+    caption = f"{len(found)} file{'' if len(found) == 1 else 's'} that results were made from"
+    table = scrolled(
+        f'<table class="text"><caption>{caption}</caption><thead><tr><th scope="col">file</th>'
+        f'<th scope="col">SHA-256</th></tr></thead><tbody>{rows}</tbody></table>',
+        caption,
+    )
+    intro = (
+        "<p>What the user brought, and what was downloaded or built from nothing. The sums are "
+        "of the content that was read when results were made; <code>sha256sum FILE</code> shows "
+        "whether a file is still the same.</p>"
+    )
+    return intro + (folded(caption, table) if len(found) > LONG_LIST else table)
+
+
+def software(versions: Mapping[str, Sequence[str]], config: str) -> str:
+    """Show what made the results, and with which settings.
+
+    Parameters
+    ----------
+    versions
+        Name -> the versions that records of the results name.
+    config
+        The configuration as YAML.
+    """
+    table = pd.DataFrame(
+        [(name, ", ".join(found) or "unknown") for name, found in versions.items()],
+        columns=["software", "version"],
+    )
+    mixed = [name for name, found in versions.items() if len(found) > 1]
+    remark = ""
+    if mixed:
+        names = escape(", ".join(mixed))
+        remark = notice(f"Results were made with more than one version of: {names}.", "caution")
+    shown = folded("Configuration of this report (YAML)", f"<pre>{escape(config)}</pre>")
+    return remark + html_table(table, "Software that made the results", kind="text") + shown

@@ -1,33 +1,71 @@
-"""Tables and figures -> one page that opens anywhere, without network."""
+"""Tables, ledgers, figures and records -> one page that opens anywhere, without network."""
 
-from html import escape
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
+import yaml
 
-from civa.files import write_text
-from civa.provenance import versions
-from civa.report import costs, html_image, html_page, html_table
-from civa.tables import one_per_dataset
+from civa import report
+from civa.files import read_json, write_text
+from civa.ledger import read_ledger
+from civa.provenance import leaves, record_path, versions
+from civa.tables import layouts, read_figures
+
+logger = logging.getLogger(__name__)
 
 
 def run(
-    summary: Path, figures: tuple[Path, ...] = (), *, out: Path, benchmarks: str, config: str
+    tables: Path,
+    ledgers: tuple[Path, ...] = (),
+    figures: tuple[Path, ...] = (),
+    benchmarks: tuple[Path, ...] = (),
+    products: tuple[Path, ...] = (),
+    *,
+    out: Path,
+    config: str,
 ) -> None:
-    """Write the report of a run."""
-    tables = one_per_dataset(pd.read_csv(summary))
+    """Write the report of a configuration, given as YAML.
+
+    Ledgers and figures are known by where they lie: results/DATASET/seed1/VARIANT/ledger.csv
+    and .../figures/NAME.png; inputs and software by the records beside the products.
+    """
+    try:
+        settings = yaml.safe_load(config)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the configuration is not readable YAML ({error})") from error
+    if not isinstance(settings, dict) or not settings.get("datasets"):
+        raise ValueError(f"the configuration names no data set: expected 'datasets' in {config!r}")
+    datasets = [str(name) for name in settings["datasets"]]
+    scores = read_figures(tables)
+    judged = {report.run_of(path): read_ledger(path) for path in ledgers}
     sections = {
-        f"Scores: {name}": (
-            "<p>Foreground intersection over union in per cent, mean over test images; a "
-            "misclassified image scores 0 except in <code>miou_agnostic</code>. Trivial rows "
-            "learn nothing and are given the true class.</p>" + html_table(table)
-        )
-        for name, table in tables.items()
+        "In short": report.in_short(scores, datasets, judged),
+        "How to read this": report.glossary(),
+        "Quality ledger": report.quality(judged),
+        "Tables": report.score_tables(layouts(scores, settings)),
+        "Figures": report.pictures(figures),
+        "Cost": report.cost_tables(report.costs(benchmarks), datasets),
+        "Inputs": report.input_list(_inputs(products)),
+        "Software and configuration": report.software(_versions(products), config),
     }
-    sections["The median test image of every class"] = "".join(
-        html_image(path, " / ".join(path.parts[-4:-2])) for path in figures
-    )
-    sections["Cost of every stage"] = html_table(costs(Path(benchmarks)))
-    software = ", ".join(f"{name} {version}" for name, version in versions().items())
-    sections["Configuration"] = f"<p>{escape(software)}</p><pre>{escape(config)}</pre>"
-    write_text(out, html_page("CIVA report", sections))
+    lead = f"Segmentation from image-level labels. Data sets: {', '.join(datasets)}."
+    write_text(out, report.html_page("CIVA report", lead, sections))
+
+
+def _inputs(products: Iterable[Path]) -> dict[Path, str]:
+    return {path: content for product in products for path, content in leaves(product).items()}
+
+
+def _versions(products: Iterable[Path]) -> dict[str, list[str]]:
+    """Collect the versions and commits that the records of products name."""
+    found: dict[str, set[str]] = {}
+    for product in products:
+        if record_path(product).is_file():
+            record = read_json(record_path(product))
+            commit = {"commit of civa": record["commit"]} if "commit" in record else {}
+            for name, version in {**record.get("versions", {}), **commit}.items():
+                found.setdefault(name, set()).add(str(version))
+    if not found:
+        found = {name: {version} for name, version in versions().items()}
+    return {name: sorted(kinds) for name, kinds in found.items()}
