@@ -88,7 +88,7 @@ class Limit:
 
 
 # Every threshold of the ledger.  Sizes and shares are those of proteins in boxes of about twice
-# their diameter; figures of the paper are its Tables 1 to 5, ours those of examples/paper.yaml.
+# their diameter; figures of the paper are its Tables 1 to 5, others are in docs/log.md.
 LIMITS = {
     "balance": Limit(
         *("largest class over smallest, in volumes", "×", 3, 10),
@@ -135,8 +135,7 @@ LIMITS = {
     ),
     "pseudo_labels": Limit(
         *("mIoU of the training part, which supervises the network", "%", 25, 15),
-        "the network is only as good as its labels: with the paper's 18 it reached 20 to 24, with "
-        "our 40 it reaches 53",
+        "the network is only as good as its labels: with the paper's 18 it reached 20 to 24",
         "cooccurrence.layer: fine; more merge.weights and smaller steps of binarize.fractions; "
         "without validation masks, binarize.default_fraction at the particle's share of the box",
     ),

@@ -163,21 +163,6 @@ def pictures():
     return [f"{run}/figures/{name}.png" for run in main_runs() for name in FIGURES]
 
 
-def benchmarks():
-    """What Snakemake measured so far, of the configured data sets and variants only."""
-    measured = []
-    for dataset in config["datasets"]:
-        folders = [f"benchmarks/{dataset}", f"benchmarks/{dataset}/simulate"]
-        folders.append(f"benchmarks/{dataset}/trivial")
-        folders += [
-            f"benchmarks/{dataset}/seed{seed}/{variant}"
-            for seed in civa_config.seeds(config, dataset)
-            for variant in civa_runs.variants(config)
-        ]
-        measured += [str(p) for f in folders for p in sorted(Path(f).glob("*.tsv"))]
-    return measured
-
-
 def finished(files):
     """All of these files; with ``partial: true`` in the configuration, those that exist."""
     return [f for f in files if not config.get("partial") or Path(f).exists()]

@@ -135,9 +135,8 @@ rule report:
     conda:
         "../envs/civa.yaml"
     params:
-        benchmarks=lambda wc: civa_config.command_flags({"benchmarks": benchmarks()}),
         config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     shell:
         "python -m civa report --tables {input.tables:q} --ledgers {input.ledgers:q} "
-        "--figures {input.figures:q} --products {input.products:q} {params.benchmarks} "
+        "--figures {input.figures:q} --products {input.products:q} --benchmarks benchmarks "
         "--out {output:q} {params.config} --log {log:q}"

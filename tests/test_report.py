@@ -11,28 +11,22 @@ import pytest
 
 from civa.cli import main
 from civa.config import BASE
+from civa.costs import costs, duration, measured_jobs, memory
 from civa.figures import Example, overview
 from civa.ledger import COLUMNS, LIMITS, line
+from civa.page import MARKS, anchor, html_image, html_table, verdict_mark
 from civa.provenance import write_record
 from civa.report import (
     FIGURES,
-    MARKS,
-    anchor,
     cost_tables,
-    costs,
-    duration,
     glossary,
-    html_image,
-    html_table,
     in_short,
     input_list,
-    memory,
     pictures,
     quality,
     run_of,
     score_tables,
     software,
-    verdict_mark,
     with_code,
 )
 from civa.tables import Layout
@@ -350,6 +344,17 @@ def test_costs_are_summed_over_seeds_variants_and_shards(tmp_path: Path) -> None
     assert "n/a" in text
 
 
+def test_only_jobs_of_the_configuration_count(tmp_path: Path) -> None:
+    config = {"seeds": [1], "datasets": {"mine": {}}, "variants": {"half": {}}}
+    kept = [
+        benchmark(tmp_path / "mine" / name, 1, "10")
+        for name in ("collect.tsv", "trivial/ball.tsv", "seed1/half/crf.tsv")
+    ]
+    for name in ("mine/seed2/civa-net/crf.tsv", "mine/seed1/gone/crf.tsv", "old/collect.tsv"):
+        benchmark(tmp_path / name, 1, "10")
+    assert set(measured_jobs(config, tmp_path)) == set(kept)
+
+
 def test_a_data_set_that_is_called_like_a_seed_is_no_seed(tmp_path: Path) -> None:
     path = benchmark(tmp_path / "benchmarks" / "seed1" / "collect.tsv", 1, "10")
     assert costs([path])[["dataset", "stage"]].to_numpy().tolist() == [["seed1", "collect"]]
@@ -399,10 +404,10 @@ def make(folder: Path, *, mean: float = 60.0, complete: bool = True) -> str:
         product.write_text("scores")
         made = {"parameters": {}, "seconds": 1, "command": "civa score"}
         write_record("score", inputs=[source], outputs=[product], **made)
-        measured = benchmark(folder / "benchmarks" / "mine" / "collect.tsv", 5, "70")
+        benchmark(folder / "benchmarks" / "mine" / "collect.tsv", 5, "70")
         command += ["--ledgers", str(run / "ledger.csv"), "--products", str(product)]
         command += ["--figures", str(picture(run / "figures" / "overview.png"))]
-        command += ["--benchmarks", str(measured)]
+        command += ["--benchmarks", str(folder / "benchmarks")]
     assert main(command) == 0
     return (folder / "report.html").read_text(encoding="utf-8")
 

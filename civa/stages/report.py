@@ -7,8 +7,10 @@ from pathlib import Path
 import yaml
 
 from civa import report
+from civa.costs import costs, measured_jobs
 from civa.files import read_json, write_text
 from civa.ledger import read_ledger
+from civa.page import html_page
 from civa.provenance import leaves, record_path, versions
 from civa.tables import layouts, read_figures
 
@@ -19,16 +21,17 @@ def run(
     tables: Path,
     ledgers: tuple[Path, ...] = (),
     figures: tuple[Path, ...] = (),
-    benchmarks: tuple[Path, ...] = (),
     products: tuple[Path, ...] = (),
     *,
     out: Path,
     config: str,
+    benchmarks: str = "benchmarks",
 ) -> None:
     """Write the report of a configuration, given as YAML.
 
     Ledgers and figures are known by where they lie: results/DATASET/seed1/VARIANT/ledger.csv
-    and .../figures/NAME.png; inputs and software by the records beside the products.
+    and .../figures/NAME.png; inputs and software by the records beside the products; time and
+    memory by the files of Snakemake in the folder ``benchmarks``.
     """
     try:
         settings = yaml.safe_load(config)
@@ -45,12 +48,12 @@ def run(
         "Quality ledger": report.quality(judged),
         "Tables": report.score_tables(layouts(scores, settings)),
         "Figures": report.pictures(figures),
-        "Cost": report.cost_tables(report.costs(benchmarks), datasets),
+        "Cost": report.cost_tables(costs(measured_jobs(settings, Path(benchmarks))), datasets),
         "Inputs": report.input_list(_inputs(products)),
         "Software and configuration": report.software(_versions(products), config),
     }
     lead = f"Segmentation from image-level labels. Data sets: {', '.join(datasets)}."
-    write_text(out, report.html_page("CIVA report", lead, sections))
+    write_text(out, html_page("CIVA report", lead, sections))
 
 
 def _inputs(products: Iterable[Path]) -> dict[Path, str]:
