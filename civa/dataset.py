@@ -138,6 +138,11 @@ def read_split(path: Path, particles: pd.DataFrame) -> Mapping[str, NDArray[np.i
     return {part: np.flatnonzero(table["part"] == part) for part in PARTS}
 
 
+def read_guides(predictions: Path) -> NDArray[np.int8]:
+    """Read the class (n,) that guides every volume's maps: labelled in training, else predicted."""
+    return pd.read_csv(predictions)["guide"].to_numpy(dtype=np.int8)
+
+
 def draw_group(
     members: NDArray[np.int64], size: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:

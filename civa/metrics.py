@@ -7,13 +7,18 @@ from numpy.typing import NDArray
 from civa.dataset import BACKGROUND, UNANNOTATED
 
 
-def iou(prediction: NDArray, truth: NDArray) -> NDArray[np.float64]:
+def iou(
+    prediction: NDArray, truth: NDArray, *, claimed: NDArray | None = None
+) -> NDArray[np.float64]:
     """Intersection over union of two foregrounds, volume by volume.
 
     Parameters
     ----------
     prediction, truth
         (n, d, h, w) booleans.
+    claimed
+        (n, d, h, w) booleans: voxels that were claimed for any class at all.  They count in the
+        union, so that voxels of a wrong class are errors.
 
     Returns
     -------
@@ -21,7 +26,7 @@ def iou(prediction: NDArray, truth: NDArray) -> NDArray[np.float64]:
     """
     axes = (-3, -2, -1)
     intersection = np.count_nonzero(prediction & truth, axis=axes)
-    union = np.count_nonzero(prediction | truth, axis=axes)
+    union = np.count_nonzero((prediction if claimed is None else claimed) | truth, axis=axes)
     return np.where(union == 0, 1.0, intersection / np.maximum(union, 1))
 
 
@@ -40,14 +45,15 @@ def score_images(prediction: NDArray, truth: NDArray) -> pd.DataFrame:
 
     Returns
     -------
-    Columns ``iou`` (strict: voxels count only with the right class, so a misclassified image
-    scores 0), ``iou_agnostic`` (whatever the class), ``voxels`` and ``true_voxels``.
+    Columns ``iou`` (strict: voxels of a wrong class are errors, so a misclassified image scores
+    0), ``iou_agnostic`` (whatever the class), ``voxels`` and ``true_voxels``.
     """
     labels = truth.max(axis=(-3, -2, -1), keepdims=True)
     found, present = prediction > BACKGROUND, truth > BACKGROUND
+    right = found & ((prediction == labels) | (labels <= BACKGROUND))
     return pd.DataFrame(
         {
-            "iou": iou(found & ((prediction == labels) | (labels <= BACKGROUND)), present),
+            "iou": iou(right, present, claimed=found),
             "iou_agnostic": iou(found, present),
             "voxels": np.count_nonzero(found, axis=(-3, -2, -1)),
             "true_voxels": np.count_nonzero(present, axis=(-3, -2, -1)),

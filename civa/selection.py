@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from civa.dataset import BACKGROUND, ParticleSet
+from civa.dataset import BACKGROUND, ParticleSet, read_guides
 from civa.metrics import iou, is_annotated
 from civa.volume import read_stack
 
@@ -16,6 +15,12 @@ Choice = TypeVar("Choice")
 
 # Shares of voxels at which maps are cut; a threshold on a ranked map is a share of voxels.
 FRACTIONS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
+
+
+def logit_steps(low: float, high: float) -> tuple[float, ...]:
+    """Return cuts of a probability in even steps (0.5) of its logit, both ends included."""
+    logits = np.arange(low, high + 0.25, 0.5)
+    return tuple(round(float(1 / (1 + np.exp(-logit))), 4) for logit in logits)
 
 
 def top_fraction(maps: NDArray, fraction: float) -> NDArray[np.bool_]:
@@ -79,7 +84,7 @@ class Validation:
         self._labels = data.labels[self.indices]
         self._predicted = self._labels
         if predictions is not None:
-            self._predicted = pd.read_csv(predictions)["guide"].to_numpy()[self.indices]
+            self._predicted = read_guides(predictions)[self.indices]
 
     @property
     def is_possible(self) -> bool:
@@ -93,6 +98,14 @@ class Validation:
         """
         right = self._predicted[rows] == self._labels[rows]
         return 100 * float(np.mean(iou(found, self._truth[rows]) * right))
+
+    def miou_of_voxels(self, found: NDArray[np.bool_], classes: NDArray) -> float:
+        """Strict mean IoU, in per cent, of masks (v, d, h, w) whose voxels name their class.
+
+        Voxels of a wrong class are errors.
+        """
+        right = found & (classes == self._labels[:, None, None, None])
+        return 100 * float(np.mean(iou(right, self._truth, claimed=found)))
 
     def subset(self, size: int) -> NDArray[np.int64]:
         """Return up to ``size`` evenly spaced rows of the validation volumes."""

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from civa.selection import Validation, choose
+from civa.selection import Validation, choose, logit_steps
 from civa.training import Schedule, autocast
 from civa.volume import standardize
 from civa.voxresnet import VoxResNet
 
 IGNORED = -1  # target of voxels without an annotation
 
-# Cuts of the foreground's probability, in even steps of its logit.
-CUTS = tuple(round(float(1 / (1 + np.exp(-logit))), 4) for logit in np.arange(-6, 4.1, 0.5))
+CUTS = logit_steps(-6, 4)  # of the foreground's probability
 
 NETWORKS = ("voxresnet", "unet")
 SUPERVISIONS = ("full", "slice", "pseudo")
@@ -183,7 +182,7 @@ def predict_voxels(
 
 
 def best_cut(
-    foreground: NDArray, classes: NDArray, labels: NDArray, validation: Validation
+    foreground: NDArray, classes: NDArray, validation: Validation
 ) -> tuple[float, dict[str, float]]:
     """Choose the cut of the foreground's probability of highest strict mean IoU.
 
@@ -191,11 +190,12 @@ def best_cut(
     ----------
     foreground, classes
         (v, d, h, w), from `predict_voxels`, of the validation volumes that have a mask.
-    labels
-        (v,) their labels.
     validation
-        Their ground truth; made without predicted classes: these networks name the class of
-        every voxel.
+        Their ground truth.
+
+    Returns
+    -------
+    The cut, the one nearest to 0.5 on ties, and the quality of all.
     """
-    right = classes == labels[:, None, None, None]
-    return choose(CUTS, lambda cut: validation.miou((foreground > cut) & right))
+    cuts = sorted(CUTS, key=lambda cut: abs(cut - 0.5))
+    return choose(cuts, lambda cut: validation.miou_of_voxels(foreground > cut, classes))

@@ -131,3 +131,26 @@ def test_a_stack_of_no_volumes_gives_an_empty_table() -> None:
     table = score_images(np.zeros((0, *SHAPE), np.int8), np.zeros((0, *SHAPE), np.int8))
     assert len(table) == 0
     assert list(table) == ["iou", "iou_agnostic", "voxels", "true_voxels"]
+
+
+def test_voxels_of_a_wrong_class_are_errors() -> None:
+    truth = np.zeros((1, 4, 4, 4), dtype=np.int8)
+    truth[0, 0] = 1  # 16 voxels
+    found = truth.copy()
+    found[0, 1] = 2  # as many again, claimed for another class
+    scores = score_images(found, truth)
+    assert scores["iou"].tolist() == [0.5]
+    assert scores["iou_agnostic"].tolist() == [0.5]
+    found[0, 0, :2] = 2  # half of the target too
+    scores = score_images(found, truth)
+    assert scores["iou"].tolist() == [0.25]  # 8 of 32
+    assert scores["iou_agnostic"].tolist() == [0.5]
+
+
+def test_strict_scores_never_exceed_agnostic_ones() -> None:
+    generator = np.random.default_rng(4)
+    truth = (generator.random((50, 4, 4, 4)) < 0.3) * generator.integers(1, 4, (50, 1, 1, 1))
+    found = generator.integers(0, 4, truth.shape)
+    scores = score_images(found, truth)
+    assert (scores["iou"] <= scores["iou_agnostic"]).all()
+    assert (scores["iou"] < scores["iou_agnostic"]).any()

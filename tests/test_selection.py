@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from civa.files import write_csv
-from civa.selection import FRACTIONS, Validation, choose, top_fraction
+from civa.selection import FRACTIONS, Validation, choose, logit_steps, top_fraction
 from civa.volume import write_stack
 
 SHAPE = (4, 4, 4)
@@ -147,3 +147,9 @@ def test_subset_is_spread_over_all_volumes(files: dict[str, Path]) -> None:
     assert validation.subset(2).tolist() == [0, 2]
     assert validation.subset(3).tolist() == [0, 1, 2]
     assert validation.subset(60).tolist() == [0, 1, 2]
+
+
+def test_steps_of_the_logit_are_even_and_hold_both_ends() -> None:
+    steps = np.array(logit_steps(-1, 2))
+    np.testing.assert_allclose(np.log(steps / (1 - steps)), np.arange(-1, 2.1, 0.5), atol=1e-3)
+    assert 0.5 in steps

@@ -253,7 +253,7 @@ def test_the_best_cut_counts_only_voxels_of_the_right_class(tmp_path: Path) -> N
     validation = Validation(*paths)
     foreground = np.where(truth > 0, 0.8, 0.6)
     classes = np.broadcast_to(labels[:, None, None, None], truth.shape)
-    cut, tried = best_cut(foreground, classes, labels, validation)
+    cut, tried = best_cut(foreground, classes, validation)
     # between 0.6 and 0.8 the cut separates; 0.6225 is the first such step
     assert cut == pytest.approx(0.6225)
     assert tried[str(cut)] == 100
@@ -261,5 +261,18 @@ def test_the_best_cut_counts_only_voxels_of_the_right_class(tmp_path: Path) -> N
     assert tried["0.8176"] == 0  # nothing
     # the second volume as class 1 scores 0, at any cut
     wrong = np.ones_like(classes)
-    _, tried = best_cut(foreground, wrong, labels, validation)
+    _, tried = best_cut(foreground, wrong, validation)
     assert max(tried.values()) == 50
+
+
+def test_on_ties_the_cut_is_the_one_nearest_to_one_half() -> None:
+    validation = Nothing()
+    cut, _ = best_cut(np.zeros((1, 2, 2, 2)), np.ones((1, 2, 2, 2)), validation)
+    assert cut == 0.5
+
+
+class Nothing:
+    """A validation part on which everything scores 0."""
+
+    def miou_of_voxels(self, found: np.ndarray, classes: np.ndarray) -> float:
+        return 0.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from civa.checkpoints import load_network
-from civa.dataset import UNANNOTATED, ParticleSet
+from civa.dataset import UNANNOTATED
 from civa.files import read_json, write_json
 from civa.selection import Validation
 from civa.supervised import best_cut, build_segmenter, predict_voxels
@@ -51,8 +51,7 @@ def run(
     tried: dict[str, float] = {}
     if validation.is_possible:
         rows = validation.indices
-        labels = ParticleSet(particles, split).labels[rows]
-        cut, tried = best_cut(foreground[rows], classes[rows], labels, validation)
+        cut, tried = best_cut(foreground[rows], classes[rows], validation)
     found = (foreground > cut) * classes
     empty = int((~found.any(axis=(-3, -2, -1))).sum())
     if empty:

@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from civa.dataset import read_guides
 from civa.files import write_json
 from civa.selection import FRACTIONS, Validation, choose, top_fraction
 from civa.volume import read_stack, stack_voxel_size, write_stack
@@ -35,7 +35,7 @@ def run(
         fraction, tried = choose(
             fractions, lambda share: validation.miou(top_fraction(held_out, share))
         )
-    guide = pd.read_csv(predictions)["guide"].to_numpy(dtype=np.int8)
+    guide = read_guides(predictions)
     cut = np.empty(stack.shape, dtype=np.int8)
     for start in range(0, len(stack), 64):
         part = slice(start, start + 64)

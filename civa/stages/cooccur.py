@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from civa.checkpoints import load_network
 from civa.classifier import Classifier, build_classifier
 from civa.cooccurrence import cooccurrence_map, group_consensus
-from civa.dataset import ParticleSet, draw_group
+from civa.dataset import ParticleSet, draw_group, read_guides
 from civa.seeds import full_size
 from civa.training import prepare
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
@@ -39,7 +38,7 @@ def run(
     data = ParticleSet(particles, split)
     model = load_network(weights, build_classifier).to(device)
     stack = read_stack(volumes)
-    guide = pd.read_csv(predictions)["guide"].to_numpy()
+    guide = read_guides(predictions)
     generator = np.random.default_rng(seed)
     maps = np.zeros(stack.shape, dtype=np.float16)
     train = data.parts["train"]

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from civa.baselines import lowpass
 from civa.crf import SEARCH, CrfParameters, foreground_probability, refine
-from civa.dataset import BACKGROUND
+from civa.dataset import BACKGROUND, read_guides
 from civa.files import read_json, write_json
 from civa.selection import Validation, choose
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
@@ -80,7 +79,7 @@ def run(
     empty = int((~found.any(axis=(-3, -2, -1))).sum())
     if empty:
         logger.warning("the CRF left %d of %d segmentations empty", empty, len(found))
-    guide = pd.read_csv(predictions)["guide"].to_numpy(dtype=np.int8)
+    guide = read_guides(predictions)
     voxel_size = stack_voxel_size(volumes)
     write_stack(out, found * guide[:, None, None, None], voxel_size_angstrom=voxel_size)
     write_json(choice, {"parameters": asdict(parameters), "validation_miou": tried, "empty": empty})

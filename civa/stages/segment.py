@@ -4,23 +4,23 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from civa.checkpoints import load_network
+from civa.dataset import read_guides
 from civa.files import write_json
 from civa.inference import segment
 from civa.iva import AffinityNetwork
-from civa.selection import Validation, choose
+from civa.selection import Validation, choose, logit_steps
 from civa.training import autocast, place, prepare
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
 
 logger = logging.getLogger(__name__)
 
-# Thresholds on O, in even steps of its logit: the loss gives the few foreground voxels half of
+# Thresholds on O: the loss gives the few foreground voxels half of
 # the weight, so a calibrated cut lies well above 0.5.
-THRESHOLDS = tuple(round(float(1 / (1 + np.exp(-logit))), 4) for logit in np.arange(-1, 5.1, 0.5))
+THRESHOLDS = logit_steps(-1, 5)
 
 
 def run(
@@ -65,7 +65,7 @@ def run(
     empty = int((~found.any(axis=(-3, -2, -1))).sum())
     if empty:
         logger.warning("%d of %d segmentations are empty at O > %g", empty, len(found), chosen)
-    guide = pd.read_csv(predictions)["guide"].to_numpy(dtype=np.int8)
+    guide = read_guides(predictions)
     voxel_size = stack_voxel_size(volumes)
     write_stack(segmentation, predicted, voxel_size_angstrom=voxel_size)
     write_stack(out, found * guide[:, None, None, None], voxel_size_angstrom=voxel_size)

@@ -82,7 +82,7 @@ def run(
     chosen = pick_schedule(SEGMENTER_SCHEDULES, schedule or network, epochs)
     chosen = replace(chosen, patience=patience or chosen.patience)
     validation = Validation(masks, particles, split)
-    held_out, labels = stack[validation.indices], data.labels[validation.indices]
+    held_out = stack[validation.indices]
 
     def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
         axes = random_flips(generator) if flips else ()
@@ -94,7 +94,7 @@ def run(
     def after_epoch(epoch: int) -> dict[str, float]:
         if not validation.is_possible:
             return {}
-        cut, tried = best_cut(*predict_voxels(model, held_out, device), labels, validation)
+        cut, tried = best_cut(*predict_voxels(model, held_out, device), validation)
         return {FIGURE: max(tried.values()), "cut": cut}
 
     history = fit(
