@@ -117,7 +117,7 @@ def test_tables_and_report_of_what_is_finished(
     removed = folder / "results" / "small" / "seed1" / "civa-net"
     for name in ("scores/voxresnet_full.csv", "masks/voxresnet_full.mrcs", "ledger.csv"):
         (removed / name).unlink()
-    snakemake(folder, "--config", "partial=true", "--", "tables", "report")
+    snakemake(folder, "--config", "partial=True", "--", "tables", "report")
     table = (folder / "results" / "tables" / "table3.md").read_text()
     assert "seed 1 failed, or is not finished" in table
     assert not (removed / "masks" / "voxresnet_full.mrcs").exists()
