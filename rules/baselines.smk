@@ -3,13 +3,6 @@
 # OUTPUTS: weights, curves and masks of voxresnet_full, unet_slice, voxresnet_pseudo
 
 
-def annotations(wildcards):
-    """Input function: what supervises a baseline."""
-    if wildcards.baseline == "voxresnet_pseudo":
-        return made("pseudo_labels", "masks/cooccurrence.mrcs")(wildcards)
-    return MASKS.format(dataset=wildcards.dataset)
-
-
 rule train_segmenter:
     input:
         volumes=VOLUMES,

@@ -31,8 +31,8 @@ BINARIZED = {
 CHARTS = ("training", "sweeps", "confusion", "refinement", "distributions")
 FIGURES = ("overview", "compare", *CHARTS)
 
-# What tabulate writes: the figures, then Tables 1 to 5 and all rows.
-TABULATED = ["results/tables/figures.csv"]
+# What tabulate writes: the figures, and beside them Tables 1 to 5 and all rows.
+TABULATED = []
 for name in ("table1", "table2", "table3", "table4", "table5"):
     TABULATED += [f"results/tables/{name}.{kind}" for kind in ("csv", "md", "tex")]
 TABULATED += [f"results/tables/summary.{kind}" for kind in ("md", "tex")]
@@ -191,3 +191,45 @@ def imported_boxes(wildcards):
     """Input function: the volumes and masks that a user's table lists."""
     table = Path(config["datasets"][wildcards.dataset]["import"]["table"])
     return [str(path) for path in civa_config.listed_files(table)]
+
+
+def annotations(wildcards):
+    """Input function: what supervises a baseline."""
+    if wildcards.baseline == "voxresnet_pseudo":
+        return made("pseudo_labels", "masks/cooccurrence.mrcs")(wildcards)
+    return MASKS.format(dataset=wildcards.dataset)
+
+
+def refined(iva, merged):
+    """Input function: what the CRF refines, O, or the merged map where IVA is switched off."""
+
+    def of(wildcards):
+        off = "iva" in civa_runs.without(config, wildcards.variant)
+        return made(*(merged if off else iva))(wildcards)
+
+    return of
+
+
+def own_files(pattern):
+    """Input function: files of a run's own products that match a pattern, as `FILES` has them."""
+
+    def of(wildcards):
+        run = civa_runs.run_folder(wildcards.dataset, wildcards.seed, wildcards.variant)
+        own = civa_runs.products(config, wildcards.variant)
+        names = [name for product in own for name in FILES[product]]
+        return finished(f"{run}/{name}" for name in names if Path(name).match(pattern))
+
+    return of
+
+
+def scores_of(wildcards):
+    """Input function: the scores of a run's own rows."""
+    run = civa_runs.run_folder(wildcards.dataset, wildcards.seed, wildcards.variant)
+    own = civa_runs.methods(config, wildcards.variant)
+    return finished(f"{run}/scores/{method}.csv" for method in own)
+
+
+def trivial_scores(wildcards):
+    """Input function: the scores of the rules that learn nothing."""
+    folder = f"results/{wildcards.dataset}/trivial"
+    return finished(f"{folder}/{rule_name}.csv" for rule_name in civa_runs.TRIVIAL)

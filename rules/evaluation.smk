@@ -60,19 +60,6 @@ use rule score_trivial as score with:
         "logs/{dataset}/seed{seed}/{variant}/score_{method}.log",
 
 
-def scores_of(wildcards):
-    """Input function: the scores of a run's own rows."""
-    run = civa_runs.run_folder(wildcards.dataset, wildcards.seed, wildcards.variant)
-    own = civa_runs.methods(config, wildcards.variant)
-    return finished(f"{run}/scores/{method}.csv" for method in own)
-
-
-def trivial_scores(wildcards):
-    """Input function: the scores of the rules that learn nothing."""
-    folder = f"results/{wildcards.dataset}/trivial"
-    return finished(f"{folder}/{rule_name}.csv" for rule_name in civa_runs.TRIVIAL)
-
-
 rule assess:
     input:
         metrics=made("classifier", "classifier.json"),
@@ -96,9 +83,10 @@ rule assess:
         "../envs/civa.yaml"
     shell:
         "python -m civa assess --metrics {input.metrics:q} --predictions {input.predictions:q} "
-        "--gradcam {input.gradcam:q} --pseudo-labels {input.pseudo_labels:q} --iva {input.iva:q} "
-        "--crf {input.crf:q} --scores {input.scores:q} --trivial {input.trivial:q} "
-        "--masks {input.masks:q} " + TABLES + " --out {output:q} --log {log:q}"
+        + TABLES
+        + " --gradcam {input.gradcam:q} --pseudo-labels {input.pseudo_labels:q} "
+        "--iva {input.iva:q} --crf {input.crf:q} --scores {input.scores:q} "
+        "--trivial {input.trivial:q} --masks {input.masks:q} --out {output:q} --log {log:q}"
 
 
 rule tables:
@@ -107,7 +95,8 @@ rule tables:
         particles=finished(PARTICLES.format(dataset=d) for d in config["datasets"]),
         code=code("tabulate"),
     output:
-        TABULATED,
+        tables=TABULATED,
+        figures="results/tables/figures.csv",
     log:
         "logs/tabulate.log",
     localrule: True
@@ -117,12 +106,12 @@ rule tables:
         config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     shell:
         "python -m civa tabulate --scores {input.scores:q} --particles {input.particles:q} "
-        "--figures {output[0]:q} {params.config} --log {log:q}"
+        "--figures {output.figures:q} {params.config} --log {log:q}"
 
 
 rule report:
     input:
-        tables=TABULATED[0],
+        tables="results/tables/figures.csv",
         ledgers=finished(f"{run}/ledger.csv" for run in main_runs()),
         figures=finished(pictures()),
         products=finished(row.scores for row in civa_runs.rows(config)),

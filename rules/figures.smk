@@ -52,18 +52,6 @@ rule compare:
         + " --out {output:q} --log {log:q}"
 
 
-def own_files(pattern):
-    """Input function: files of a run's own products that match a pattern, as `FILES` has them."""
-
-    def of(wildcards):
-        run = civa_runs.run_folder(wildcards.dataset, wildcards.seed, wildcards.variant)
-        own = civa_runs.products(config, wildcards.variant)
-        names = [name for product in own for name in FILES[product]]
-        return finished(f"{run}/{name}" for name in names if Path(name).match(pattern))
-
-    return of
-
-
 rule plot:
     input:
         curves=own_files("*_curve.csv"),

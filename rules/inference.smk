@@ -36,16 +36,6 @@ rule segment:
         "--choice {output.choice:q} --threads {threads} {params.flags} --log {log:q}"
 
 
-def refined(iva, merged):
-    """Input function: what the CRF refines, O, or the merged map where IVA is switched off."""
-
-    def of(wildcards):
-        off = "iva" in civa_runs.without(config, wildcards.variant)
-        return made(*(merged if off else iva))(wildcards)
-
-    return of
-
-
 rule crf:
     input:
         volumes=VOLUMES,
