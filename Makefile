@@ -11,7 +11,7 @@ demo: .venv/ready
 	$(SNAKEMAKE) --profile profiles/local
 	@cat results/tables/summary.md
 	@echo "masks    results/<data set>/seed<seed>/civa-net/masks/*.mrcs"
-	@echo "figures  results/<data set>/seed<seed>/civa-net/overview.png"
+	@echo "figures  results/<data set>/seed<seed>/civa-net/figures/*.png"
 	@echo "tables   results/tables/"
 	@echo "report   results/report.html"
 
