@@ -19,7 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from civa.figures import FOUND_COLOUR, notice, shortened
-from civa.runs import METHODS
+from civa.runs import method_title
+from civa.scores import paired
 
 matplotlib.use("agg")
 
@@ -66,11 +67,6 @@ def class_style(number: int) -> tuple[str, str]:
     """Return colour and marker of a class, counted from 0 in the order of its labels."""
     turn, position = divmod(number, len(PALETTE))
     return PALETTE[position], MARKERS[(position + turn) % len(MARKERS)]
-
-
-def method_title(name: str) -> str:
-    """Return the title that a method has in the tables; its own name if it is in none."""
-    return METHODS[name].title if name in METHODS else name
 
 
 # --- training ---------------------------------------------------------------------------------
@@ -392,21 +388,6 @@ def refinement(
         fontsize=11,
     )
     return figure
-
-
-def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Return the images that have an IoU in both tables.
-
-    Returns
-    -------
-    Columns ``id``, ``class``, ``before`` and ``after``, in per cent.
-    """
-    merged = before[["id", "class", "iou"]].merge(
-        after[["id", "iou"]], on="id", suffixes=("_before", "_after")
-    )
-    merged = merged.dropna(subset=["iou_before", "iou_after"]).reset_index(drop=True)
-    both = {word: 100 * merged[f"iou_{word}"] for word in ("before", "after")}
-    return merged[["id", "class"]].assign(**both)
 
 
 def distributions(scores: Sequence[tuple[str, pd.DataFrame]], names: Sequence[str]) -> Figure:

@@ -138,6 +138,22 @@ def read_split(path: Path, particles: pd.DataFrame) -> Mapping[str, NDArray[np.i
     return {part: np.flatnonzero(table["part"] == part) for part in PARTS}
 
 
+def read_predictions(path: Path, particles: pd.DataFrame) -> NDArray[np.int64]:
+    """Read the class (n,) that the classifier gives every volume.
+
+    Raises
+    ------
+    ValueError
+        If the table does not list exactly the volumes of ``particles``, in their order.
+    """
+    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
+    if table["id"].tolist() != particles["id"].tolist():
+        raise ValueError(
+            f"{path} does not list the same ids as the particle table: rerun 'localize'"
+        )
+    return table["predicted"].to_numpy(dtype=np.int64)
+
+
 def read_guides(predictions: Path) -> NDArray[np.int8]:
     """Read the class (n,) that guides every volume's maps: labelled in training, else predicted."""
     return pd.read_csv(predictions)["guide"].to_numpy(dtype=np.int8)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from civa.dataset import BACKGROUND
 from civa.metrics import iou, is_annotated, score_images
+from civa.scores import paired
 
 COLUMNS = ("stage", "check", "value", "unit", "expected", "verdict", "advice")
 VERDICTS = ("green", "amber", "red", "n/a")
@@ -334,8 +335,8 @@ def spread(voxels: NDArray[np.float64], classes: ArrayLike) -> tuple[str, float]
 
 def paired_gain(before: pd.DataFrame, after: pd.DataFrame) -> float:
     """Mean gain in IoU over the images that are scored in both tables, in points."""
-    pairs = before[["id", "iou"]].merge(after[["id", "iou"]], on="id", suffixes=("_0", "_1"))
-    return 100 * float((pairs["iou_1"] - pairs["iou_0"]).mean())
+    pairs = paired(before, after)
+    return float((pairs["after"] - pairs["before"]).mean())
 
 
 def miou(scores: pd.DataFrame) -> float:

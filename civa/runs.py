@@ -59,11 +59,16 @@ METHODS = {
     "voxresnet_full": Method("VoxResNet_f", "voxresnet_full", "voxel"),
 }
 TRIVIAL = tuple(name for name, method in METHODS.items() if method.product == "trivial")
-BASELINES = {  # optional rows: (network, supervision, where the annotations come from)
+BASELINES = {  # optional rows: (network, supervision)
     "voxresnet_pseudo": ("voxresnet", "pseudo"),
     "unet_slice": ("unet", "slice"),
     "voxresnet_full": ("voxresnet", "full"),
 }
+
+
+def method_title(name: str) -> str:
+    """Return the title that a method has in the tables; its own name if it is in none."""
+    return METHODS[name].title if name in METHODS else name
 
 
 @dataclass(frozen=True)

@@ -26,3 +26,18 @@ def read_scores(path: Path) -> pd.DataFrame:
             f"{path} has no column {missing}: expected scores of test images; rerun 'score'"
         )
     return table
+
+
+def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Return the images that have an IoU in both tables.
+
+    Returns
+    -------
+    Columns ``id``, ``class``, ``before`` and ``after``, in per cent.
+    """
+    merged = before[["id", "class", "iou"]].merge(
+        after[["id", "iou"]], on="id", suffixes=("_before", "_after")
+    )
+    merged = merged.dropna(subset=["iou_before", "iou_after"]).reset_index(drop=True)
+    both = {word: 100 * merged[f"iou_{word}"] for word in ("before", "after")}
+    return merged[["id", "class"]].assign(**both)

@@ -290,9 +290,9 @@ def _across(
         for place, dataset in placed:
             head = dataset or place or ""
             if place:
-                printed = table.value(place, method, "miou") if variant == BASE else np.nan
-                slip = notes.mark(table.slips.get((place, method), "") if variant == BASE else "")
-                line[f"{head}: paper"] = _number(printed) + slip
+                own = place if variant == BASE else ""  # the paper has no variants
+                slip = notes.mark(table.slips.get((own, method), ""))
+                line[f"{head}: paper"] = _number(table.value(own, method, "miou")) + slip
             figure = lookup.get((dataset or "", variant, method, "miou"))
             line[f"{head}: ours"] = _ours(figure, notes)
             line[f"{head}: 95 %"] = _interval(figure)

@@ -6,6 +6,7 @@ from pathlib import Path
 from civa import config as civa_config
 from civa import runs as civa_runs
 from civa import sources
+from civa.paper import TABLES as TABLES_OF_PAPER
 
 TORCH_THREADS = 2  # results are bit-identical only at equal numbers of threads
 
@@ -33,8 +34,10 @@ FIGURES = ("overview", "compare", *CHARTS)
 
 # What tabulate writes: the figures, and beside them Tables 1 to 5 and all rows.
 TABULATED = []
-for name in ("table1", "table2", "table3", "table4", "table5"):
-    TABULATED += [f"results/tables/{name}.{kind}" for kind in ("csv", "md", "tex")]
+for table in TABLES_OF_PAPER:
+    TABULATED += [
+        f"results/tables/{table.name}.{kind}" for kind in ("csv", "md", "tex")
+    ]
 TABULATED += [f"results/tables/summary.{kind}" for kind in ("md", "tex")]
 
 # Files of every product of the method; the sections that shape it are in civa/runs.py.

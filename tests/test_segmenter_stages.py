@@ -1,6 +1,5 @@
 """train-segmenter, apply-segmenter and score on a tiny data set of bright balls and bars."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,10 @@ from civa.stages import apply_segmenter, score, train_segmenter
 from civa.supervised import CUTS, IGNORED
 from civa.volume import read_stack, stack_voxel_size, write_stack
 
+pytestmark = pytest.mark.usefixtures("settings_restored")
+
 EDGE = 16
 SIZES = {"train": 8, "validation": 4, "test": 4}
-
-
-@pytest.fixture(autouse=True)
-def settings_restored() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 def targets() -> np.ndarray:

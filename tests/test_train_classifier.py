@@ -1,6 +1,5 @@
 """train-classifier on a tiny, uneven data set: the epoch that is kept, and balanced classes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,11 @@ from civa.files import read_json, write_csv
 from civa.stages import train_classifier
 from civa.volume import write_stack
 
+pytestmark = pytest.mark.usefixtures("settings_restored")
+
 EDGE = 8
 # class of every volume, part by part: three times as many of the first
 CLASSES = {"train": "aaaaaabb", "validation": "aaab", "test": "aaab"}
-
-
-@pytest.fixture(autouse=True)
-def settings_restored() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Schedules, batches, and Eq. (10): each term of the loss is minimised by itself."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, pairwise
 
@@ -52,16 +51,6 @@ def train(schedule: Schedule = PLAIN, *, seed: int = 1) -> tuple[nn.Module, list
         return (model(inputs[batch] + noise) - targets[batch]).square().mean()
 
     return model, fit(model, batch_loss, n=16, schedule=schedule, seed=seed)
-
-
-@pytest.fixture
-def settings_restored() -> Iterator[None]:
-    threads, random_state = torch.get_num_threads(), torch.get_rng_state()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_rng_state(random_state)
-    torch.use_deterministic_algorithms(deterministic)
 
 
 def test_published_schedules() -> None:

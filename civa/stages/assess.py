@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from civa import ledger
-from civa.dataset import ParticleSet
+from civa.dataset import ParticleSet, read_predictions
 from civa.files import read_json, write_csv
 from civa.metrics import is_annotated
-from civa.runs import METHODS
+from civa.runs import method_title
 from civa.volume import read_stack, stack_voxel_size
 
 logger = logging.getLogger(__name__)
@@ -44,13 +44,10 @@ def run(
         _read_masks(path, len(classes)) for path in (gradcam, pseudo_labels, iva, crf, masks)
     )
     tables = _read_scores(scores)
-    rules = {
-        METHODS[name].title if name in METHODS else name: table
-        for name, table in _read_scores(trivial).items()
-    }
+    rules = {method_title(name): table for name, table in _read_scores(trivial).items()}
     box = int(np.prod(cam.shape[1:]))
     found, after = ledger.sizes(proposal), ledger.sizes(refined)
-    right = _read_predictions(predictions, data)[test] == data.labels[test]
+    right = read_predictions(predictions, data.table)[test] == data.labels[test]
     supervision = ledger.supervision_miou(labels, truth, data.parts["train"])
     lines = [
         *ledger.data_lines(classes, data.parts["train"], int(is_annotated(truth)[test].sum())),
@@ -101,16 +98,6 @@ def _read_scores(paths: tuple[Path, ...]) -> Mapping[str, pd.DataFrame]:
             )
         tables[path.stem] = table.assign(iou=pd.to_numeric(table["iou"], errors="coerce"))
     return tables
-
-
-def _read_predictions(path: Path, data: ParticleSet) -> NDArray[np.int64]:
-    """Read the predicted label of every volume, (n,)."""
-    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
-    if table["id"].tolist() != data.table["id"].tolist():
-        raise ValueError(
-            f"{path} does not list the same ids as the particle table: rerun 'localize'"
-        )
-    return table["predicted"].to_numpy(dtype=np.int64)
 
 
 def _class_accuracy(metrics: Path) -> float:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from civa import charts
-from civa.dataset import ParticleSet
+from civa.dataset import ParticleSet, read_predictions
 from civa.files import read_json, replacing
 from civa.scores import read_scores
 
@@ -50,28 +52,23 @@ def _network(curve: Path) -> str:
     return curve.stem.removesuffix("_curve")
 
 
-def _test_predictions(path: Path, data: ParticleSet) -> tuple[pd.Series, pd.Series]:
+def _test_predictions(path: Path, data: ParticleSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return true and predicted labels of the test images.
 
     Raises
     ------
     ValueError
-        If the table does not list exactly the volumes of the particle table, in their order,
-        or predicts a class that there is not.
+        If the table is not of these volumes, or predicts a class that there is not.
     """
-    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
-    if table["id"].tolist() != data.table["id"].tolist():
-        raise ValueError(
-            f"{path} does not list the same ids as the particle table: rerun 'localize'"
-        )
-    test = table.iloc[data.parts["test"]]
-    strange = sorted(set(test["predicted"]) - set(range(1, len(data.names) + 1)))
+    test = data.parts["test"]
+    predicted = read_predictions(path, data.table)[test]
+    strange = sorted(set(predicted.tolist()) - set(range(1, len(data.names) + 1)))
     if strange:
         raise ValueError(
             f"{path} predicts the labels {strange[:5]}: expected 1 to {len(data.names)}, the "
             "labels of the particle table; rerun 'localize'"
         )
-    return pd.Series(data.labels[data.parts["test"]]), test["predicted"]
+    return data.labels[test], predicted
 
 
 def _save(figure: Figure, path: Path) -> None:

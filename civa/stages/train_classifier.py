@@ -89,9 +89,8 @@ def run(
         keep_best=figure,
     )
     best = best_record(history, figure)
-    chance = float(np.bincount(data.labels).max() / len(data.labels))
-    if balance:
-        chance = 1 / len(data.names)
+    share_of_largest = float(np.bincount(data.labels).max() / len(data.labels))
+    chance = 1 / len(data.names) if balance else share_of_largest
     if best[figure] < min(1.5 * chance, (1 + chance) / 2):  # chance may be high: uneven classes
         logger.warning(
             "validation accuracy is %.2f, hardly above chance (%.2f): maps of this classifier "

@@ -76,9 +76,9 @@ def run(
     boxes = torch.from_numpy(standardize(stack[train])).unsqueeze(1)
     targets = torch.from_numpy(np.asarray(known[train], dtype=np.int8))
     if supervision == "slice":
-        share = float((central_slice(targets) > 0).sum() / (targets > 0).sum())
+        whole, targets = targets, central_slice(targets)
+        share = float((targets > 0).sum() / (whole > 0).sum())
         save["annotated_target_voxels"] = round(share, 4)
-        targets = central_slice(targets)
     chosen = pick_schedule(SEGMENTER_SCHEDULES, schedule or network, epochs)
     chosen = replace(chosen, patience=patience or chosen.patience)
     validation = Validation(masks, particles, split)
