@@ -6,7 +6,7 @@ own default decides.  A data set or a variant may override any key of any later 
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +59,31 @@ def check(config: Any, *, source: str = "config.yaml") -> None:
             _check_dataset(config, dataset)
         except ValueError as error:
             raise ValueError(f"{source}, data set '{dataset}': {error}") from error
-    for name, variant in config.get("variants", {}).items():
-        if name == BASE:
-            raise ValueError(f"{source}, variants: '{name}' is the method itself; rename it")
-        off = sorted(variant["without"]) if list(variant) == ["without"] else []
-        if off in (["crf"], ["crf", "iva"]):
-            row = "+ CO" if "iva" in off else "+ IVA"
+    baselines = schema["properties"]["baselines"]["items"]["enum"]
+    for name in config.get("variants", {}):
+        try:
+            _check_variant(config, name, baselines)
+        except ValueError as error:
+            raise ValueError(f"{source}, variants.{name}: {error}") from error
+
+
+def _check_variant(config: Config, name: str, baselines: Sequence[str]) -> None:
+    variant, asked = config["variants"][name], config.get("baselines", [])
+    if name == BASE:
+        raise ValueError(f"'{name}' is the method itself; rename the variant")
+    for baseline in baselines:
+        if baseline in variant and baseline not in asked:
             raise ValueError(
-                f"{source}, variants.{name}: the method without {' and '.join(off)} is the row "
-                f"'{row}' already; leave the variant out, or let it change something else too"
+                f"it changes {baseline}, which 'baselines' ({', '.join(asked) or 'none'}) does "
+                "not ask for, so it would have no row; add it there, or take it out here"
             )
+    off = sorted(variant["without"]) if list(variant) == ["without"] else []
+    if off in (["crf"], ["crf", "iva"]):
+        row = "+ CO" if "iva" in off else "+ IVA"
+        raise ValueError(
+            f"the method without {' and '.join(off)} is the row '{row}' already; leave the "
+            "variant out, or let it change something else too"
+        )
 
 
 def _check_dataset(config: Config, dataset: str) -> None:

@@ -4,9 +4,7 @@ Some checks need a ground truth and compare masks with it; the others need nothi
 image-level labels, so that they say something about data that nobody has segmented.
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +12,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from civa.dataset import BACKGROUND
+from civa.limits import FULL_SHARE, LIMITS, VERDICTS
 from civa.metrics import iou, is_annotated, score_images
 from civa.scores import paired
 
 COLUMNS = ("stage", "check", "value", "unit", "expected", "verdict", "advice")
-VERDICTS = ("green", "amber", "red", "n/a")
 TEXT = [column for column in COLUMNS if column != "value"]
 CHUNK = 64  # volumes that are compared at a time
 
@@ -30,190 +28,7 @@ STAGES = {
     "crf": "CRF",
 }
 
-FULL_SHARE = 0.25  # of the box; a mask above it is called full
-
 Line = dict[str, object]  # column -> cell
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Where a check turns green and red; amber lies between.
-
-    Attributes
-    ----------
-    check
-        What is measured, in plain words.
-    green, red
-        At least ``green`` is green and below ``red`` is red; where ``green`` is the smaller
-        one, at most ``green`` is green and above ``red`` is red.
-    reason
-        Why there.
-    advice
-        What to try when the verdict is not green.
-    """
-
-    check: str
-    unit: str
-    green: float
-    red: float
-    reason: str
-    advice: str
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Whether large values are good."""
-        return self.green > self.red
-
-    @property
-    def expected(self) -> str:
-        """The limits in words."""
-        if self.higher_is_better:
-            return f"at least {self.green:g}; red below {self.red:g}"
-        return f"at most {self.green:g}; red above {self.red:g}"
-
-    def verdict(self, value: float) -> str:
-        """Judge a value; ``n/a`` where there is none."""
-        if np.isnan(value):
-            return "n/a"
-        sign = 1 if self.higher_is_better else -1
-        if sign * value >= sign * self.green:
-            return "green"
-        return "red" if sign * value < sign * self.red else "amber"
-
-    def above(self, floor: float) -> "Limit":
-        """Return limits that are shares (%) of the way from ``floor`` (%) to 100 %."""
-        green, red = (
-            round(floor + share * (100 - floor) / 100, 1) for share in (self.green, self.red)
-        )
-        return replace(self, green=green, red=red)
-
-
-# Every threshold of the ledger.  Sizes and shares are those of proteins in boxes of about twice
-# their diameter; figures of the paper are its Tables 1 to 5, others are in docs/log.md.
-LIMITS = {
-    "balance": Limit(
-        *("largest class over smallest, in volumes", "×", 3, 10),
-        "beyond 3:1 the loss is mostly that of the large class; beyond 10:1 it can do without "
-        "the small one",
-        "set classifier.balance: true, or add volumes of the smallest class",
-    ),
-    "smallest": Limit(
-        *("training volumes of the smallest class", "volumes", 50, 20),
-        "what a class shares has to stand out of the noise: at SNR 0.05 the average of 50 volumes "
-        "has SNR 2.5, that of 20 has SNR 1",
-        "add volumes of this class, raise split.fractions of the training part, or leave the "
-        "class out; classifier.flips: true makes the most of few volumes",
-    ),
-    "annotated": Limit(
-        *("test images with a ground truth", "images", 30, 10),
-        "the IoU of single images scatters by about 15 points: a mean of 30 is good to 3 points, "
-        "one of 10 to 5",
-        "add masks of test volumes to the table; until then read scores as rough",
-    ),
-    "accuracy": Limit(
-        *("test images named correctly, mean over classes", "%", 80, 40),
-        "maps show what the classifier looks at: one that guesses looks at nothing; limits are "
-        "shares of the way from guessing to perfect",
-        "raise classifier.epochs; use classifier.architecture: gap, which learns where cnn1 "
-        "stays at chance; check labels, and that protein is bright (import.invert_contrast)",
-    ),
-    "worst_class": Limit(
-        *("test images named correctly, worst class", "%", 60, 30),
-        "a class that is not recognised has seeds of another one; wider than for the mean, since "
-        "one class has few test images",
-        "set classifier.balance: true if it is a small class; look at the confusion matrix: two "
-        "classes that look alike at this resolution are better joined",
-    ),
-    "gradcam": Limit(
-        *("test mIoU", "%", 10, 5),
-        "the paper's own Grad-CAM has 9.7 to 19.0: seeds need to be roughly in place, no more",
-        "train the classifier longer (classifier.epochs); localize.layer: fine, for sharper seeds",
-    ),
-    "cooccurrence": Limit(
-        *("test mIoU", "%", 20, 10),
-        "the paper has 17.9 to 20.5, and less than Grad-CAM's 10 is no seed",
-        "cooccurrence.layer: fine, which sees more than cam; a larger cooccurrence.group_size",
-    ),
-    "pseudo_labels": Limit(
-        *("mIoU of the training part, which supervises the network", "%", 25, 15),
-        "the network is only as good as its labels: with the paper's 18 it reached 20 to 24",
-        "cooccurrence.layer: fine; more merge.weights and smaller steps of binarize.fractions; "
-        "without validation masks, binarize.default_fraction at the particle's share of the box",
-    ),
-    "iva": Limit(
-        *("test mIoU", "%", 30, 15),
-        "the paper has 20.6 to 36.1, ours 48 to 57",
-        "iva.schedule: one_cycle, more iva.epochs, a larger iva.width; leave segment.threshold "
-        "to validation, or raise segment.default_threshold; pairs.radius: 3",
-    ),
-    "crf": Limit(
-        *("test mIoU", "%", 45, 25),
-        "the paper has 38.8 to 67.8, ours 60 to 66; below 25 it adds nothing to the paper's "
-        "affinity network",
-        "crf.search: true with more crf.search_volumes; raise crf.guide_sigma for noisier volumes",
-    ),
-    "class_miou": Limit(
-        *("test mIoU, worst class", "%", 30, 15),
-        "a mean can hide a class that fails; the paper's worst classes have 24 to 32",
-        "look at its images in the figures: if they are misclassified, classifier.epochs and "
-        "classifier.balance; if the masks are too large, binarize.default_fraction and "
-        "segment.default_threshold",
-    ),
-    "gain": Limit(
-        *("gain in test mIoU over the stage before", "points", 2, -2),
-        "other test images would move a mean by about 2 points: less is no difference",
-        "a variant without this stage (variants, without) shows whether what follows needs it",
-    ),
-    "empty": Limit(
-        *("volumes without a mask", "%", 2, 10),
-        "every box holds a particle, so an empty mask is a failure; a few noisy ones will fail",
-        "raise classifier.epochs if Grad-CAM is empty too; lower segment.threshold or "
-        "segment.default_threshold; after the CRF, lower crf.smooth_weight or raise crf.confidence",
-    ),
-    "full": Limit(
-        *(f"masks over {100 * FULL_SHARE:g} % of the box", "%", 1, 5),
-        "a ball of half the box's width takes 7 % of it; a quarter is background as well",
-        "lower binarize.default_fraction, raise segment.default_threshold, lower "
-        "crf.bilateral_spatial; or cut larger boxes",
-    ),
-    "agreement": Limit(
-        *("agreement of proposals with Grad-CAM, mean IoU", "%", 12, 7),
-        "Grad-CAM is coarse: good runs have 16 to 23; proposals set against the CAM of another "
-        "volume have 6 to 7",
-        "check the classifier first: the network found something else than it did; then more "
-        "iva.epochs and cooccurrence.layer: fine",
-    ),
-    "apart": Limit(
-        *("proposals that do not touch Grad-CAM", "%", 2, 10),
-        "without overlap the largest proposal is taken, which may be a neighbour; of proposals "
-        "set against the CAM of another volume, 13 to 25 do not touch it",
-        "localize.layer: cam, which covers more than fine; raise binarize.fractions or "
-        "binarize.default_fraction; lower segment.default_threshold",
-    ),
-    "spread": Limit(
-        *("spread of mask sizes in one class (SD over mean), worst class", "%", 30, 60),
-        "copies of one rigid complex have the same size, up to 1 % in simulations: spread is "
-        "noise, neighbours, or two kinds of particle under one label",
-        "a larger crf.guide_sigma, which smooths over noise; a higher segment.default_threshold, "
-        "which keeps neighbours apart; look for two kinds of particle in this class",
-    ),
-    "trivial": Limit(
-        *("lead over the best trivial rule", "points", 2, 0),
-        "a method that does not beat smoothing and a threshold is not worth its training; other "
-        "test images would move a mean by about 2 points",
-        "use the trivial rule for these data, or improve the first stage above that is not "
-        "green; see variants in the summary table for settings that did better",
-    ),
-}
-_KEY = re.compile(
-    r"\b(?:split|classifier|localize|cooccurrence|merge|binarize|pairs|iva|segment|crf|import)"
-    r"\.[a-z_]+"
-)
-
-
-def config_keys(text: str) -> list[str]:
-    """Return the configuration keys (``section.key``) that an advice names."""
-    return _KEY.findall(text)
 
 
 def line(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from civa.config import BASE
 from civa.costs import duration, memory
-from civa.ledger import LIMITS, VERDICTS, config_keys
+from civa.limits import LIMITS, VERDICTS, config_keys
 from civa.page import folded, html_image, html_table, notice, scrolled, verdict_mark
 from civa.runs import METHODS, TRIVIAL
 from civa.tables import Layout
@@ -220,7 +220,8 @@ def _standing(figures: pd.DataFrame, has_ledger: bool) -> str:
         ratio = scored[final]["mean"] / scored[FULL]["mean"]
         text += (
             f" Trained on complete masks, {escape(METHODS[FULL].title)} reaches "
-            f"{_spread(scored[FULL])}: class labels get {ratio:.2f} of that."
+            f"{_spread(scored[FULL])} ({_repeats(scored[FULL])}): class labels get {ratio:.2f} of "
+            "that."
         )
     return f"<p>{text}</p>{_warning(scored, final, best)}{_bars(scored, final, best)}"
 
@@ -236,12 +237,16 @@ def _spread(line: Mapping) -> str:
 
 
 def _basis(line: Mapping) -> str:
-    seeds, n = int(line["seeds"]), int(line["n"])
+    n = int(line["n"])
     images = f"{n} test image{'' if n == 1 else 's'}"
     if not np.isnan(line["low"]):
         images += f", 95 % interval {line['low']:.1f} to {line['high']:.1f}"
-    repeats = "one seed" if seeds == 1 else f"mean and standard deviation over {seeds} seeds"
-    return f"({repeats}; {images})"
+    return f"({_repeats(line)}; {images})"
+
+
+def _repeats(line: Mapping) -> str:
+    seeds = int(line["seeds"])
+    return "one seed" if seeds == 1 else f"mean and standard deviation over {seeds} seeds"
 
 
 def _warning(scored: Mapping[str, Mapping], final: str, best: str | None) -> str:

@@ -194,6 +194,13 @@ def test_variants_whose_rows_are_there_already_are_refused(off: list[str], row: 
     assert any(title.startswith(row) for title in titles)
 
 
+def test_a_variant_of_a_baseline_that_nobody_asked_for_is_refused() -> None:
+    wider = {"variants__v": {"unet_slice": {"width": 8}}}
+    with pytest.raises(ValueError, match=r"^config\.yaml, variants\.v: it changes unet_slice"):
+        civa_config.check(changed(**wider, baselines=["voxresnet_full"]))
+    civa_config.check(changed(**wider, baselines=["unet_slice"]))
+
+
 def test_numbers_of_volumes_are_one_for_all_or_one_for_each() -> None:
     simulation = {"classes": {"a": "1abc", "b": "2abc"}}
     assert civa_config.volumes_per_class({**simulation, "per_class": 5}) == {"a": 5, "b": 5}

@@ -6,18 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
-from civa.config import SCHEMA
 from civa.ledger import (
     COLUMNS,
-    LIMITS,
     STAGES,
-    Limit,
     agreement,
     class_line,
     classifier_lines,
-    config_keys,
     data_lines,
     diameter_lines,
     line,
@@ -30,9 +25,8 @@ from civa.ledger import (
     supervision_miou,
     trivial_line,
 )
+from civa.limits import LIMITS, config_keys
 
-UP = Limit("share", "%", 80, 40, "why", "what")
-DOWN = Limit("empty", "%", 2, 10, "why", "what")
 SHAPE = (2, 3, 4)
 
 
@@ -53,27 +47,6 @@ def scores(*iou: float, classes: str = "abababab", first: int = 0) -> pd.DataFra
 
 
 # --- verdicts ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("limit", "value", "verdict"),
-    [
-        (UP, 100, "green"),
-        (UP, 80, "green"),
-        (UP, 79.9, "amber"),
-        (UP, 40, "amber"),
-        (UP, 39.9, "red"),
-        (DOWN, 0, "green"),
-        (DOWN, 2, "green"),
-        (DOWN, 2.1, "amber"),
-        (DOWN, 10, "amber"),
-        (DOWN, 10.1, "red"),
-        (UP, np.nan, "n/a"),
-        (DOWN, np.nan, "n/a"),
-    ],
-)
-def test_verdicts_at_and_beside_the_limits(limit: Limit, value: float, verdict: str) -> None:
-    assert limit.verdict(value) == verdict
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -100,40 +73,11 @@ def test_a_value_is_judged_as_it_is_printed() -> None:
     assert (found["value"], found["verdict"]) == (LIMITS["crf"].green, "green")
 
 
-def test_limits_say_what_is_expected() -> None:
-    assert UP.expected == "at least 80; red below 40"
-    assert DOWN.expected == "at most 2; red above 10"
-
-
-def test_limits_count_from_what_guessing_reaches() -> None:
-    # of the 50 % between a coin's 50 % and 100 %: 80 % of them is 40, 40 % is 20.
-    limit = UP.above(50)
-    assert (limit.green, limit.red) == (90, 70)
-    assert UP.above(0) == UP
-
-
 def test_guessing_is_red_whatever_the_number_of_classes() -> None:
     for k in (2, 3, 10):
         found = line("classifier", "accuracy", 100 / k, floor=100 / k)
         assert found["verdict"] == "red"
         assert f"guessing: {100 / k:.3g}" in str(found["expected"])
-
-
-def test_advice_names_keys_that_the_configuration_has() -> None:
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    known = set()
-    for section, content in schema["$defs"].items():
-        known |= {f"{section}.{key}" for key in content.get("properties", {})}
-    named = {key for limit in LIMITS.values() for key in config_keys(limit.advice)}
-    assert len(named) > 15
-    assert named <= known
-
-
-def test_reasons_are_one_sentence_each() -> None:
-    for limit in LIMITS.values():
-        assert limit.reason
-        assert "\n" not in limit.reason
-        assert not limit.reason.endswith(".")
 
 
 # --- what is measured -------------------------------------------------------------------------
