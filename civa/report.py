@@ -217,11 +217,10 @@ def _standing(figures: pd.DataFrame, has_ledger: bool) -> str:
             f"{_spread(scored[best])} without learning anything."
         )
     if FULL in scored and scored[FULL]["mean"] > 0:
-        ratio = scored[final]["mean"] / scored[FULL]["mean"]
+        full = scored[FULL]
         text += (
-            f" Trained on complete masks, {escape(METHODS[FULL].title)} reaches "
-            f"{_spread(scored[FULL])} ({_repeats(scored[FULL])}): class labels get {ratio:.2f} of "
-            "that."
+            f" Trained on complete masks, {escape(METHODS[FULL].title)} reaches {_spread(full)} "
+            f"({_seeds(full)}): class labels get {scored[final]['mean'] / full['mean']:.2f} of that."
         )
     return f"<p>{text}</p>{_warning(scored, final, best)}{_bars(scored, final, best)}"
 
@@ -241,12 +240,12 @@ def _basis(line: Mapping) -> str:
     images = f"{n} test image{'' if n == 1 else 's'}"
     if not np.isnan(line["low"]):
         images += f", 95 % interval {line['low']:.1f} to {line['high']:.1f}"
-    return f"({_repeats(line)}; {images})"
+    repeats = "" if line["seeds"] == 1 else "mean and standard deviation over "
+    return f"({repeats}{_seeds(line)}; {images})"
 
 
-def _repeats(line: Mapping) -> str:
-    seeds = int(line["seeds"])
-    return "one seed" if seeds == 1 else f"mean and standard deviation over {seeds} seeds"
+def _seeds(line: Mapping) -> str:
+    return "one seed" if line["seeds"] == 1 else f"{line['seeds']:.0f} seeds"
 
 
 def _warning(scored: Mapping[str, Mapping], final: str, best: str | None) -> str:
