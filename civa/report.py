@@ -218,9 +218,10 @@ def _standing(figures: pd.DataFrame, has_ledger: bool) -> str:
         )
     if FULL in scored and scored[FULL]["mean"] > 0:
         full = scored[FULL]
+        ratio = scored[final]["mean"] / full["mean"]
         text += (
             f" Trained on complete masks, {escape(METHODS[FULL].title)} reaches {_spread(full)} "
-            f"({_seeds(full)}): class labels get {scored[final]['mean'] / full['mean']:.2f} of that."
+            f"({_seeds(full)}): class labels get {ratio:.2f} of that."
         )
     return f"<p>{text}</p>{_warning(scored, final, best)}{_bars(scored, final, best)}"
 
