@@ -2,23 +2,31 @@
 
 A stage is a module ``civa.stages.<verb>`` with one function ``run``.  Its positional
 parameters are input files, its keyword-only paths are products, and the other keyword-only
-parameters are settings; nothing is written twice.
+parameters are settings; nothing is written twice.  A training also takes a checkpoint: the file
+in which it keeps its state while it runs.
 """
 
 import argparse
+import hashlib
 import importlib
 import inspect
+import json
 import logging
 import shlex
+import signal
 import sys
 import time
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from civa import __version__
+from civa.publication import publishing
+
+if typing.TYPE_CHECKING:
+    from civa.resume import Checkpoint
 
 VERBS = {
     "validate": "check a configuration before any long work starts",
@@ -51,10 +59,28 @@ VERBS = {
 }
 
 
+STOPPED = (
+    "stopped by SIGTERM: the job was cancelled or preempted, or reached its time limit "
+    "(resources: runtime of the rule, in minutes); a training goes on from its last epoch when "
+    "it is run again"
+)
+
+
+class Stopped(BaseException):
+    """The process was asked to end."""
+
+
+def _stop(number: int, frame: types.FrameType | None) -> None:
+    raise Stopped
+
+
 def stage_function(verb: str) -> typing.Callable[..., None]:
     """Import the function that a verb runs."""
-    name = {"import": "import_volumes"}.get(verb, verb.replace("-", "_"))
-    return importlib.import_module(f"civa.stages.{name}").run
+    return importlib.import_module(f"civa.stages.{_module(verb)}").run
+
+
+def _module(verb: str) -> str:
+    return {"import": "import_volumes"}.get(verb, verb.replace("-", "_"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,16 +97,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"civa {verb}: cannot write the log: {error}", file=sys.stderr)
         return 1
+    previous = signal.signal(signal.SIGTERM, _stop)
     try:
         _run(verb, function, values, shlex.join(["civa", *arguments]))
     except (ValueError, OSError) as error:
         logger.error("civa %s: %s", verb, " ".join(str(error).split()))
         return 1
+    except Stopped:
+        logger.error("civa %s: %s", verb, STOPPED)
+        return 128 + signal.SIGTERM
     except Exception as error:
         logger.exception("civa %s failed", verb)
         logger.error("civa %s: unexpected error, %s: %s", verb, type(error).__name__, error)
         return 1
     finally:
+        signal.signal(signal.SIGTERM, previous)
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
@@ -90,19 +121,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(
     verb: str, function: typing.Callable[..., None], values: dict[str, Any], command: str
 ) -> None:
-    from civa.provenance import write_record  # pandas is slow to import: not for --help
+    from civa.provenance import digests, write_record  # pandas is slow to import: not for --help
 
     kinds = {name: _kind(parameter) for name, parameter in _parameters(function).items()}
+    settings = {name: value for name, value in values.items() if kinds[name] == "setting"}
+    read = digests(_paths(value for name, value in values.items() if kinds[name] == "input"))
+    states = [name for name, value in values.items() if kinds[name] == "state" and value]
+    for name in states:
+        values[name] = _checkpoint(values[name], verb, settings, read)
+    products = {name: value for name, value in values.items() if kinds[name] == "output"}
     started = time.monotonic()
-    function(**values)  # every flag was declared by the stage itself
-    write_record(
-        verb,
-        inputs=_paths(value for name, value in values.items() if kinds[name] == "input"),
-        outputs=_paths(value for name, value in values.items() if kinds[name] == "output"),
-        parameters={name: v for name, v in values.items() if kinds[name] == "setting"},
-        seconds=time.monotonic() - started,
-        command=command,
-    )
+    with publishing(list(products.values())) as private:
+        written = {name: private[product] for name, product in products.items()}
+        function(**{**values, **written})  # every flag was declared by the stage itself
+        write_record(
+            verb,
+            inputs=read,
+            outputs=list(written.values()),
+            parameters=settings,
+            seconds=time.monotonic() - started,
+            command=command,
+        )
+    for name in states:
+        values[name].remove()
+    logging.getLogger("civa").info("civa %s: done", verb)
+
+
+def _checkpoint(
+    path: Path, verb: str, settings: Mapping[str, Any], read: Mapping[str, str]
+) -> "Checkpoint":
+    """Bind the state of a training to all that shapes it."""
+    from civa.files import digest  # torch is slow to import: for trainings only
+    from civa.resume import Checkpoint
+    from civa.sources import stage_sources
+
+    code = {source.name: digest(source) for source in stage_sources(_module(verb))}
+    shaped_by = json.dumps([verb, settings, dict(read), code], default=str, sort_keys=True)
+    return Checkpoint(path, hashlib.sha256(shaped_by.encode()).hexdigest())
 
 
 def _paths(values: Iterable[Any]) -> list[Path]:
@@ -131,6 +186,8 @@ def _parameters(function: typing.Callable[..., None]) -> dict[str, inspect.Param
 
 def _kind(parameter: inspect.Parameter) -> str:
     kinds = typing.get_args(parameter.annotation) or (parameter.annotation,)
+    if parameter.name == "checkpoint":
+        return "state"
     if Path not in kinds:
         return "setting"
     return "output" if parameter.kind is inspect.Parameter.KEYWORD_ONLY else "input"
@@ -160,6 +217,8 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, parameter: inspect.Par
     if typing.get_origin(annotation) in (tuple, list):
         item = typing.get_args(annotation)[0]
         parser.add_argument(flag, type=item, nargs="*", required=required, default=default)
+    elif _kind(parameter) == "state":
+        parser.add_argument(flag, type=Path, help="keep the state here, to go on from if stopped")
     elif annotation is bool:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
     else:

@@ -19,22 +19,30 @@ def record_path(product: Path) -> Path:
     return product.with_name(product.name + ".provenance.json")
 
 
+def digests(paths: Iterable[Path]) -> dict[str, str]:
+    """Return path -> SHA-256 of the content, for those of ``paths`` that are there."""
+    return {str(path): digest(path) for path in paths if path.is_file()}
+
+
 def write_record(
     verb: str,
     *,
-    inputs: Iterable[Path],
+    inputs: Mapping[str, str],
     outputs: Iterable[Path],
     parameters: Mapping[str, Any],
     seconds: float,
     command: str,
 ) -> None:
-    """Record beside every output which stage made it, from what, and with which parameters."""
+    """Record beside every output which stage made it, from what, and with which parameters.
+
+    ``inputs`` are `digests` taken when the stage began, of what it read.
+    """
     record: dict[str, Any] = {
         "stage": verb,
         "command": command,
         "commit": commit(),
         "parameters": dict(parameters),
-        "inputs": {str(path): digest(path) for path in inputs if path.is_file()},
+        "inputs": dict(inputs),
         "seconds": round(seconds, 2),
         "versions": versions(),
     }

@@ -2,16 +2,21 @@
 
 import copy
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from civa.resume import Checkpoint
+
 logger = logging.getLogger(__name__)
 Network = TypeVar("Network", bound=nn.Module)
+GPU_USES = ("auto", "never", "required")
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,39 @@ def pick_schedule(schedules: dict[str, Schedule], name: str, epochs: int | None)
     return replace(schedules[name], epochs=epochs)
 
 
-def prepare(seed: int, threads: int) -> torch.device:
-    """Seed everything, ask for deterministic kernels, and pick the GPU if there is one.
+def prepare(seed: int, threads: int, gpu: str = "auto") -> torch.device:
+    """Seed everything, ask for deterministic kernels, and pick where to compute.
 
     The same seed gives the same bits on a CPU at the same number of threads.
+
+    Parameters
+    ----------
+    gpu
+        ``auto`` takes the GPU if there is one, ``required`` insists on it, ``never`` leaves it.
+
+    Raises
+    ------
+    ValueError
+        If a GPU is asked for, or was allotted to this job, and PyTorch sees none: days on a CPU
+        in place of hours are not what a cluster job is meant to spend.
     """
+    if gpu not in GPU_USES:
+        raise ValueError(f"gpu must be one of {GPU_USES} (got '{gpu}')")
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    if torch.cuda.is_available():
+    visible = gpu != "never" and torch.cuda.is_available()
+    torch.use_deterministic_algorithms(True, warn_only=visible)
+    if visible:
         return torch.device("cuda")
-    logger.info("no GPU is visible: running on %d CPU threads", threads)
+    allotted = os.environ.get("CUDA_VISIBLE_DEVICES", "")  # SLURM sets it from --gpus and --gres
+    if gpu == "required" or (gpu == "auto" and allotted.replace("-1", "")):
+        raise ValueError(
+            f"no GPU is visible to PyTorch {torch.__version__} on {socket.gethostname()} "
+            f"(CUDA_VISIBLE_DEVICES='{allotted}'), though this job asked for one: install a CUDA "
+            "build of torch, check the node with nvidia-smi, or set 'gpu: never' in the "
+            "configuration to compute on CPUs"
+        )
+    logger.info("no GPU is used: running on %d CPU threads", threads)
     return torch.device("cpu")
 
 
@@ -133,6 +160,7 @@ def fit(
     seed: int,
     after_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
     keep_best: str | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, float]]:
     """Minimise one term of the total loss.
 
@@ -157,6 +185,9 @@ def fit(
         Figure of ``after_epoch`` on validation, the higher the better: the network is left with
         the weights of its best epoch (the last one on ties), and the schedule's patience
         counts from there.
+    checkpoint
+        Where the state is kept after every epoch.  A run that finds the state of an earlier one
+        goes on from there and ends, on a CPU, with the same bits as an undisturbed one.
 
     Returns
     -------
@@ -172,9 +203,12 @@ def fit(
     per_epoch = sum(1 for _ in batches(n, schedule.batch_size, torch.Generator()))
     steps = schedule.epochs * per_epoch
     decay = _decay(optimizer, schedule, steps)
-    history: list[dict[str, float]] = []
-    best_epoch, best_state = 0, model.state_dict()
-    for epoch in range(1, schedule.epochs + 1):
+    progress = _Progress(model, optimizer, decay, generator)
+    if checkpoint is not None:
+        progress.restore(checkpoint.load())
+    history = progress.history
+    while len(history) < schedule.epochs and not _is_exhausted(progress, schedule, keep_best):
+        epoch = len(history) + 1
         started = time.monotonic()
         model.train()
         losses = []
@@ -193,17 +227,83 @@ def fit(
         record = {"epoch": epoch, "loss": sum(losses) / len(losses), **after_epoch(epoch)}
         record["seconds"] = round(time.monotonic() - started, 2)
         logger.info("  ".join(f"{key} {value:.4g}" for key, value in record.items()))
-        history.append(record)
-        if keep_best is None:
-            continue
-        if best_epoch == 0 or record[keep_best] >= history[best_epoch - 1][keep_best]:
-            best_epoch, best_state = epoch, copy.deepcopy(model.state_dict())
-        if schedule.patience is not None and epoch - best_epoch >= schedule.patience:
-            logger.info("no better %s since epoch %d: stopped", keep_best, best_epoch)
-            break
-    if keep_best is not None:
-        model.load_state_dict(best_state)
+        progress.add(record, keep_best)
+        if checkpoint is not None:
+            checkpoint.save(progress.state())
+    if progress.best_state is not None:
+        model.load_state_dict(progress.best_state)
     return history
+
+
+class _Progress:
+    """All that changes in a training: the next epoch depends on this and nothing else."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        decay: torch.optim.lr_scheduler.LRScheduler,
+        generator: torch.Generator,
+    ) -> None:
+        self.model = model
+        self.parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "decay": decay}
+        self.generator = generator
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.best_state: dict[str, Tensor] | None = None
+
+    def add(self, record: dict[str, float], keep_best: str | None) -> None:
+        """Take up an epoch's figures, and its weights if no earlier epoch was better."""
+        self.history.append(record)
+        if keep_best is None:
+            return
+        if (
+            self.best_state is None
+            or record[keep_best] >= self.history[self.best_epoch - 1][keep_best]
+        ):
+            self.best_epoch = len(self.history)
+            self.best_state = copy.deepcopy(self.model.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """Return tensors, numbers and texts."""
+        return {
+            **{name: part.state_dict() for name, part in self.parts.items()},
+            "generator": self.generator.get_state(),
+            "random": _random_states(),
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "best_state": self.best_state,
+        }
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Return to a state, if there is one."""
+        if state is None:
+            return
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["random"][0])
+        if len(state["random"]) > 1 and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["random"][1])
+        self.history.extend(state["history"])
+        self.best_epoch, self.best_state = state["best_epoch"], state["best_state"]
+        logger.info("goes on after epoch %d, where an earlier run stopped", len(self.history))
+
+
+def _random_states() -> list[Tensor]:
+    """Return the states of the global generators, which dropout draws from."""
+    cuda = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
+    return [torch.get_rng_state(), *cuda]
+
+
+def _is_exhausted(progress: _Progress, schedule: Schedule, keep_best: str | None) -> bool:
+    """Tell whether the schedule's patience has run out."""
+    if schedule.patience is None or keep_best is None:
+        return False
+    if len(progress.history) - progress.best_epoch < schedule.patience:
+        return False
+    logger.info("no better %s since epoch %d: stopped", keep_best, progress.best_epoch)
+    return True
 
 
 def best_record(history: list[dict[str, float]], figure: str) -> dict[str, float]:

@@ -1,7 +1,10 @@
 """One verb per stage; flags from its signature; failures that say what to do."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from civa import __version__, cli
 from civa.cli import VERBS, main
 from civa.files import read_json
 from civa.provenance import record_path
+from civa.resume import Checkpoint
 
 
 def fake_stage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -83,14 +87,14 @@ def test_flags_follow_the_signature(monkeypatch: pytest.MonkeyPatch) -> None:
         deep: bool = True,
         count: int = 3,
     ) -> None:
-        seen.extend([table, list(shards), extra, out, size, list(names), deep, count])
+        seen.extend([table, list(shards), extra, out.name, size, list(names), deep, count])
 
     monkeypatch.setattr(cli, "stage_function", lambda verb: run)
     files = ["--table", "a", "--shards", "b", "c", "--out", "d"]
     given = [*files, "--size", "2.5", "--names", "x=1", "007", "--no-deep"]
     assert main(["split", *given]) == 0
-    a, b, c, d = (Path(letter) for letter in "abcd")
-    assert seen == [a, [b, c], None, d, 2.5, ["x=1", "007"], False, 3]
+    a, b, c = (Path(letter) for letter in "abc")
+    assert seen == [a, [b, c], None, "d", 2.5, ["x=1", "007"], False, 3]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +157,54 @@ def test_a_failed_stage_leaves_no_record(tmp_path: Path) -> None:
     particles.write_text("id,class\na,x\n")  # too few to split
     assert main(["split", "--particles", str(particles), "--out", str(out)]) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["particles.csv"]
+
+
+def test_a_stage_that_is_asked_to_end_says_so_in_its_last_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(particles: Path, *, out: Path) -> None:
+        out.write_text("half")
+        os.kill(os.getpid(), signal.SIGTERM)  # what SLURM sends before it kills
+        time.sleep(5)
+
+    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    log, out = tmp_path / "split.log", tmp_path / "out.csv"
+    before = signal.getsignal(signal.SIGTERM)
+    status = main(["split", "--particles", "p.csv", "--out", str(out), "--log", str(log)])
+    assert status == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    last = log.read_text(encoding="utf-8").splitlines()[-1]
+    assert "civa split: stopped by SIGTERM" in last
+    assert "runtime" in last
+    assert [path.name for path in tmp_path.iterdir()] == ["split.log"]
+
+
+def test_a_state_belongs_to_the_inputs_settings_and_code_that_shape_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    identities = []
+
+    def run(
+        volumes: Path, *, out: Path, epochs: int = 1, checkpoint: Checkpoint | None = None
+    ) -> None:
+        assert checkpoint is not None
+        identities.append(checkpoint.identity)
+        checkpoint.save({"epoch": 1})
+        out.write_text("done")
+
+    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    volumes, state = tmp_path / "volumes", tmp_path / "state"
+    volumes.write_text("a")
+    command = ["split", "--volumes", str(volumes), "--out", str(tmp_path / "o")]
+    command += ["--checkpoint", str(state)]
+    assert main(command) == main(command) == 0
+    assert main([*command, "--epochs", "2"]) == 0
+    volumes.write_text("b")
+    assert main(command) == 0
+    assert identities[0] == identities[1]
+    assert len(set(identities)) == 3
+    assert not state.exists()  # products are there: nothing to go on with
+    assert "checkpoint" not in read_json(record_path(tmp_path / "o"))["parameters"]
 
 
 def test_help_and_the_snakefile_do_not_import_torch() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from civa import __version__
 from civa.files import digest, read_json
-from civa.provenance import leaves, record_path, verify, versions, write_record
+from civa.provenance import digests, leaves, record_path, verify, versions, write_record
 
 
 def make(product: Path, *inputs: Path, stage: str = "stage") -> Path:
@@ -14,7 +14,7 @@ def make(product: Path, *inputs: Path, stage: str = "stage") -> Path:
     product.write_text(product.name + "".join(path.read_text() for path in inputs))
     write_record(
         stage,
-        inputs=inputs,
+        inputs=digests(inputs),
         outputs=[product],
         parameters={"x": 1},
         seconds=0.1234,
@@ -86,7 +86,7 @@ def test_a_deleted_intermediate_is_no_contradiction(chain: dict[str, Path]) -> N
 
 def test_products_that_were_not_made_have_no_record(tmp_path: Path) -> None:
     absent = tmp_path / "optional"
-    write_record("stage", inputs=[], outputs=[absent], parameters={}, seconds=0, command="civa x")
+    write_record("stage", inputs={}, outputs=[absent], parameters={}, seconds=0, command="civa x")
     assert not record_path(absent).exists()
 
 

@@ -15,7 +15,7 @@ from civa.costs import costs, duration, measured_jobs, memory
 from civa.figures import Example, overview
 from civa.ledger import COLUMNS, LIMITS, line
 from civa.page import MARKS, anchor, html_image, html_table, verdict_mark
-from civa.provenance import write_record
+from civa.provenance import digests, write_record
 from civa.report import (
     FIGURES,
     cost_tables,
@@ -403,7 +403,7 @@ def make(folder: Path, *, mean: float = 60.0, complete: bool = True) -> str:
         source.write_text("atoms")
         product.write_text("scores")
         made = {"parameters": {}, "seconds": 1, "command": "civa score"}
-        write_record("score", inputs=[source], outputs=[product], **made)
+        write_record("score", inputs=digests([source]), outputs=[product], **made)
         benchmark(folder / "benchmarks" / "mine" / "collect.tsv", 5, "70")
         command += ["--ledgers", str(run / "ledger.csv"), "--products", str(product)]
         command += ["--figures", str(picture(run / "figures" / "overview.png"))]

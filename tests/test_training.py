@@ -367,3 +367,33 @@ def test_a_cpu_computes_in_single_precision() -> None:
     with autocast(torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == torch.float32
+
+
+no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+@no_gpu
+@pytest.mark.parametrize(("gpu", "allotted"), [("required", ""), ("auto", "0"), ("required", "1")])
+def test_a_job_that_asked_for_a_gpu_does_not_fall_back_in_silence(
+    gpu: str, allotted: str, monkeypatch: pytest.MonkeyPatch, settings_restored: None
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allotted)
+    message = f"no GPU is visible to PyTorch .*CUDA_VISIBLE_DEVICES='{allotted}'.*gpu: never"
+    with pytest.raises(ValueError, match=message):
+        prepare(1, 1, gpu)
+
+
+@no_gpu
+@pytest.mark.parametrize(
+    ("gpu", "allotted"), [("auto", ""), ("auto", "-1"), ("never", "0"), ("never", "")]
+)
+def test_without_a_gpu_the_cpu_serves(
+    gpu: str, allotted: str, monkeypatch: pytest.MonkeyPatch, settings_restored: None
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allotted)
+    assert prepare(1, 1, gpu) == torch.device("cpu")
+
+
+def test_uses_of_a_gpu_have_names(settings_restored: None) -> None:
+    with pytest.raises(ValueError, match=r"gpu must be one of .*got 'cuda'"):
+        prepare(1, 1, "cuda")

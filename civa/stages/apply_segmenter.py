@@ -29,13 +29,14 @@ def run(
     default_cut: float = 0.5,
     batch_size: int = 32,
     threads: int = 1,
+    gpu: str = "auto",
 ) -> None:
     """Segment every volume; a voxel carries the class that the network gives it.
 
     A network that could not be trained predicts nothing: its masks say so, and its scores are
     not a number.
     """
-    device = prepare(0, threads)
+    device = prepare(0, threads, gpu)
     stack, voxel_size = read_stack(volumes), stack_voxel_size(volumes)
     skipped = read_json(metrics).get("skipped")
     if skipped:

@@ -28,13 +28,14 @@ def run(
     batch_size: int = 8,
     seed: int = 1,
     threads: int = 1,
+    gpu: str = "auto",
 ) -> None:
     """Match every volume with the consensus of a group of training volumes of its class.
 
     The class is the labelled one in training and the predicted one elsewhere.  Layer
     ``cam`` is the paper's literal reading; DEVIATION: the default is the block before it.
     """
-    device = prepare(seed, threads)
+    device = prepare(seed, threads, gpu)
     data = ParticleSet(particles, split)
     model = load_network(weights, build_classifier).to(device)
     stack = read_stack(volumes)

@@ -35,12 +35,13 @@ def run(
     layer: str = "cam",
     batch_size: int = 32,
     threads: int = 1,
+    gpu: str = "auto",
 ) -> None:
     """Localize every volume: the labelled class in training, the predicted one elsewhere.
 
     Maps are scaled to a maximum of 1, volume by volume.
     """
-    device = prepare(0, threads)
+    device = prepare(0, threads, gpu)
     data = ParticleSet(particles, split)
     model = load_network(weights, build_classifier).to(device)
     stack = read_stack(volumes)

@@ -39,12 +39,13 @@ def run(
     default_threshold: float = 0.9,
     batch_size: int = 32,
     threads: int = 1,
+    gpu: str = "auto",
 ) -> None:
     """Predict O for every volume, cut it, and keep the proposal that the CAM chooses.
 
     The threshold is the best on validation, unless one is given.
     """
-    device = prepare(0, threads)
+    device = prepare(0, threads, gpu)
     model = place(load_network(weights, AffinityNetwork), device)
     stack = read_stack(volumes)
     predicted = np.empty(stack.shape, dtype=np.float16)

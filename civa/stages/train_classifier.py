@@ -12,6 +12,7 @@ from civa.checkpoints import save_weights
 from civa.classifier import build_classifier, classification_loss, predict
 from civa.dataset import ParticleSet
 from civa.files import write_csv, write_json
+from civa.resume import Checkpoint
 from civa.training import (
     CLASSIFIER_SCHEDULES,
     autocast,
@@ -42,13 +43,15 @@ def run(
     balance: bool = False,
     seed: int = 1,
     threads: int = 1,
+    gpu: str = "auto",
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train the classifier on the training part; keep the epoch of best validation accuracy.
 
     With ``balance`` every class weighs the same, in the loss and in the accuracy that chooses
     the epoch, however many volumes it has.
     """
-    device = prepare(seed, threads)
+    device = prepare(seed, threads, gpu)
     data = ParticleSet(particles, split)
     stack = read_stack(volumes)
     boxes = {
@@ -87,6 +90,7 @@ def run(
         seed=seed,
         after_epoch=lambda epoch: accuracy("validation"),
         keep_best=figure,
+        checkpoint=checkpoint,
     )
     best = best_record(history, figure)
     share_of_largest = float(np.bincount(data.labels).max() / len(data.labels))

@@ -13,6 +13,7 @@ from civa.affinity import Offset, affinity_loss, path_groups
 from civa.checkpoints import save_weights
 from civa.files import write_csv
 from civa.iva import AffinityNetwork
+from civa.resume import Checkpoint
 from civa.training import IVA_SCHEDULES, autocast, fit, pick_schedule, place, prepare, random_flips
 from civa.volume import read_stack, standardize
 
@@ -32,9 +33,11 @@ def run(
     flips: bool = True,
     seed: int = 1,
     threads: int = 1,
+    gpu: str = "auto",
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train the network that predicts O, supervised by affinity pairs only."""
-    device = prepare(seed, threads)
+    device = prepare(seed, threads, gpu)
     sampled = _read_pairs(pairs)
     shape = tuple(int(edge) for edge in sampled["shape"])
     boxes = torch.from_numpy(standardize(read_stack(volumes)[sampled["indices"]])).unsqueeze(1)
@@ -60,6 +63,7 @@ def run(
         n=len(boxes),
         schedule=pick_schedule(IVA_SCHEDULES, schedule, epochs),
         seed=seed,
+        checkpoint=checkpoint,
     )
     save_weights(weights, model, {"width": width, "flat_kernels": flat_kernels})
     write_csv(curve, pd.DataFrame(history))

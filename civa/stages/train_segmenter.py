@@ -13,6 +13,7 @@ from civa.checkpoints import save_weights
 from civa.dataset import ParticleSet
 from civa.files import write_csv, write_json
 from civa.metrics import is_annotated
+from civa.resume import Checkpoint
 from civa.selection import Validation
 from civa.supervised import (
     SEGMENTER_SCHEDULES,
@@ -49,6 +50,8 @@ def run(
     flips: bool = True,
     seed: int = 1,
     threads: int = 1,
+    gpu: str = "auto",
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train on the annotations of the training part; keep the epoch of best validation mIoU.
 
@@ -58,7 +61,7 @@ def run(
     """
     if supervision not in SUPERVISIONS:
         raise ValueError(f"supervision must be one of {SUPERVISIONS} (got '{supervision}')")
-    device = prepare(seed, threads)
+    device = prepare(seed, threads, gpu)
     data = ParticleSet(particles, split)
     stack, known = read_stack(volumes), read_stack(annotations)
     train = data.parts["train"]
@@ -105,6 +108,7 @@ def run(
         seed=seed,
         after_epoch=after_epoch,
         keep_best=FIGURE if validation.is_possible else None,
+        checkpoint=checkpoint,
     )
     best = dict(best_record(history, FIGURE) if validation.is_possible else history[-1])
     del best["seconds"]  # the same seed gives the same metrics
