@@ -1,11 +1,12 @@
 # make demo: the main job on phantoms.  make test: all tests.  make check: style and types.
+# make test-slurm: the workflow on a SLURM that it starts and stops on this machine.
 # Each sets up its own virtual environment in .venv first; make setup does only that.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: demo test check format setup clean
+.PHONY: demo test test-slurm check format setup clean
 
 demo: .venv/ready
 	$(SNAKEMAKE) --profile profiles/local
@@ -17,6 +18,14 @@ demo: .venv/ready
 
 test: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+# The packages are Debian's; where they cannot be installed, the tests say what is missing.
+test-slurm: .venv/ready
+	@PATH="$$PATH:/usr/sbin" command -v slurmctld munged >/dev/null || { \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    slurm-wlm munge slurmdbd mariadb-server; } \
+	|| echo "SLURM could not be installed here: see what the tests say"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm -rs --durations=0
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

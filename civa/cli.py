@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from civa import __version__
-from civa.publication import publishing
 
 if typing.TYPE_CHECKING:
     from civa.resume import Checkpoint
@@ -55,14 +54,15 @@ VERBS = {
     "compare": "masks and scores -> baseline and ours in three slices (Figure 4)",
     "plot": "curves, choices, predictions and scores -> charts",
     "report": "tables and figures -> one page",
+    "recover": "after Snakemake was killed: its jobs ended, the folder unlocked",
     "trace": "a product -> the files, commands and commits that it came from",
 }
 
 
 STOPPED = (
-    "stopped by SIGTERM: the job was cancelled or preempted, or reached its time limit "
-    "(resources: runtime of the rule, in minutes); a training goes on from its last epoch when "
-    "it is run again"
+    "stopped by SIGTERM: the job was cancelled or preempted, or reached its time limit (for "
+    "more: snakemake --set-resources RULE:runtime=MINUTES); a training goes on from its last "
+    "epoch when it is run again"
 )
 
 
@@ -122,6 +122,7 @@ def _run(
     verb: str, function: typing.Callable[..., None], values: dict[str, Any], command: str
 ) -> None:
     from civa.provenance import digests, write_record  # pandas is slow to import: not for --help
+    from civa.publication import publishing
 
     kinds = {name: _kind(parameter) for name, parameter in _parameters(function).items()}
     settings = {name: value for name, value in values.items() if kinds[name] == "setting"}

@@ -192,6 +192,22 @@ def volumes_per_class(simulation: Config) -> dict[str, int]:
     return {name: int(asked) for name in simulation["classes"]}
 
 
+def volume_count(config: Config, dataset: str) -> int:
+    """Return how many volumes a data set has, before any is there."""
+    if is_imported(config, dataset):
+        return len(read_particles(Path(_overrides(config, dataset)["import"]["table"])))
+    return sum(volumes_per_class(settings(config, "simulation", dataset)).values())
+
+
+def box_voxels(config: Config, dataset: str) -> int:
+    """Return the edge of a data set's boxes, before any is there; of own boxes by file size."""
+    if is_imported(config, dataset):
+        boxes = listed_files(Path(_overrides(config, dataset)["import"]["table"]))[:1]
+        sizes = [path.stat().st_size for path in boxes if path.is_file()]
+        return round((sizes[0] / 4) ** (1 / 3)) if sizes else 32  # 4 bytes per voxel
+    return int(settings(config, "simulation", dataset).get("box_voxels", 32))
+
+
 def structures(config: Config, dataset: str) -> list[str]:
     """List the structures that a simulated data set needs, each once."""
     simulation = settings(config, "simulation", dataset)

@@ -15,8 +15,12 @@ rule mine_pairs:
         "logs/{dataset}/seed{seed}/{variant}/mine_pairs.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/mine_pairs.tsv"
+    group:
+        "labels_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("mine_pairs"),
     params:
         flags=flags("pairs"),
     shell:
@@ -41,10 +45,13 @@ rule train_iva:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        gpu=1,
+        **needs("train_iva", "iva"),
+        gpu=GPUS,
     params:
+        checkpoint=RUN + "/.iva.checkpoint",
         flags=flags("iva"),
     shell:
         "python -m civa train-iva --volumes {input.volumes:q} --pairs {input.pairs:q} "
         "--weights {output.weights:q} --curve {output.curve:q} --seed {wildcards.seed} "
-        "--threads {threads} {params.flags} --log {log:q}"
+        + COMPUTE
+        + "{params.flags} --checkpoint {params.checkpoint:q} --log {log:q}"

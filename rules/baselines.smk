@@ -25,8 +25,10 @@ rule train_segmenter:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        gpu=1,
+        **needs("train_{baseline}", "{baseline}"),
+        gpu=GPUS,
     params:
+        checkpoint=RUN + "/.{baseline}.checkpoint",
         network=lambda wc: civa_runs.BASELINES[wc.baseline][0],
         supervision=lambda wc: civa_runs.BASELINES[wc.baseline][1],
         flags=lambda wc: flags(wc.baseline)(wc),
@@ -36,7 +38,9 @@ rule train_segmenter:
         + TABLES
         + " --weights {output.weights:q} --metrics {output.metrics:q} --curve {output.curve:q} "
         "--network {params.network} --supervision {params.supervision} "
-        "--seed {wildcards.seed} --threads {threads} {params.flags} --log {log:q}"
+        "--seed {wildcards.seed} "
+        + COMPUTE
+        + "{params.flags} --checkpoint {params.checkpoint:q} --log {log:q}"
 
 
 rule apply_segmenter:
@@ -57,13 +61,18 @@ rule apply_segmenter:
         "benchmarks/{dataset}/seed{seed}/{variant}/apply_{baseline}.tsv"
     wildcard_constraints:
         baseline=one_of(civa_runs.BASELINES),
+    group:
+        "apply_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        gpu=1,
+        **needs("apply_segmenter", "{baseline}"),
+        gpu=GPUS,
     shell:
         "python -m civa apply-segmenter --volumes {input.volumes:q} --weights {input.weights:q} "
         "--metrics {input.metrics:q} --masks {input.masks:q} "
         + TABLES
-        + " --out {output.masks:q} --choice {output.choice:q} --threads {threads} --log {log:q}"
+        + " --out {output.masks:q} --choice {output.choice:q} "
+        + COMPUTE
+        + "--log {log:q}"

@@ -1,14 +1,22 @@
 # What every rule file uses.  Functions only; rules stand in the other files.
 
+import math
 import os
 from pathlib import Path
 
 from civa import config as civa_config
+from civa import resources as civa_resources
 from civa import runs as civa_runs
 from civa import sources
 from civa.paper import TABLES as TABLES_OF_PAPER
 
 TORCH_THREADS = 2  # results are bit-identical only at equal numbers of threads
+GPU_USE = config.get("gpu", "auto")
+GPUS = (
+    0 if GPU_USE == "never" else 1
+)  # more than one never: several runs use several GPUs
+COMPUTE = f"--threads {{threads}} --gpu {GPU_USE} "
+RUN = "results/{dataset}/seed{seed}/{variant}"
 
 SIMULATED = [d for d in config["datasets"] if not civa_config.is_imported(config, d)]
 IMPORTED = [d for d in config["datasets"] if civa_config.is_imported(config, d)]
@@ -69,6 +77,36 @@ def code(stage):
     Relative paths: a project that was moved as a whole has nothing to do.
     """
     return [os.path.relpath(path) for path in sources.stage_sources(stage)]
+
+
+def needs(stage, section=None):
+    """Memory and wall time that a job of a stage asks for, more on every attempt."""
+
+    def share(wildcards):
+        volumes = civa_config.volume_count(config, wildcards.dataset)
+        return math.ceil(volumes / int(wildcards.get("shards", 1)))
+
+    def asked(wildcards):
+        name = stage.format(**wildcards)
+        variant = wildcards.get("variant", civa_config.BASE)
+        part = (section or "").format(**wildcards)
+        return name, {
+            "volumes": share(wildcards),
+            "box_voxels": civa_config.box_voxels(config, wildcards.dataset),
+            "settings": civa_config.settings(config, part, wildcards.dataset, variant),
+        }
+
+    def memory(wildcards, attempt):
+        name, of = asked(wildcards)
+        return civa_resources.memory_mb(name, attempt=attempt, **of)
+
+    def runtime(wildcards, attempt):
+        name, of = asked(wildcards)
+        return civa_resources.runtime_minutes(
+            name, attempt=attempt, on_gpu=GPUS > 0, **of
+        )
+
+    return {"mem_mb": memory, "runtime": runtime}
 
 
 def flags(section):

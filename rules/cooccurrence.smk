@@ -17,18 +17,21 @@ rule cooccur:
         "logs/{dataset}/seed{seed}/{variant}/cooccur.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/cooccur.tsv"
+    group:
+        "maps_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        gpu=1,
+        **needs("cooccur"),
+        gpu=GPUS,
     params:
         flags=flags("cooccurrence"),
     shell:
         "python -m civa cooccur --volumes {input.volumes:q} "
         + TABLES
         + " --weights {input.weights:q} --predictions {input.predictions:q} --out {output:q} "
-        "--seed {wildcards.seed} --threads {threads} {params.flags} --log {log:q}"
+        "--seed {wildcards.seed} " + COMPUTE + "{params.flags} --log {log:q}"
 
 
 rule merge:
@@ -47,8 +50,12 @@ rule merge:
         "logs/{dataset}/seed{seed}/{variant}/merge.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/merge.tsv"
+    group:
+        "labels_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("merge"),
     params:
         flags=flags("merge"),
     shell:

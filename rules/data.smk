@@ -70,6 +70,8 @@ rule simulate:
         "benchmarks/{dataset}/simulate/{shard}of{shards}.tsv"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("simulate"),
     params:
         flags=simulation_flags(without=["resolution_angstrom", "shards"]),
     shell:
@@ -94,8 +96,12 @@ rule collect:
         "benchmarks/{dataset}/collect.tsv"
     wildcard_constraints:
         dataset=one_of(SIMULATED),
+    group:
+        "data_{dataset}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("collect"),
     shell:
         "python -m civa collect --volume-shards {input.volumes:q} --mask-shards {input.masks:q} "
         "--particle-shards {input.particles:q} --volumes {output.volumes:q} "
@@ -117,8 +123,12 @@ rule import_volumes:
         "benchmarks/{dataset}/import.tsv"
     wildcard_constraints:
         dataset=one_of(IMPORTED),
+    group:
+        "data_{dataset}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("import_volumes"),
     params:
         flags=lambda wc: civa_config.command_flags(
             config["datasets"][wc.dataset]["import"]
@@ -136,9 +146,12 @@ rule split:
         SPLIT,
     log:
         "logs/{dataset}/split.log",
-    localrule: True
+    group:
+        "data_{dataset}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("split"),
     params:
         flags=flags("split"),
     shell:

@@ -19,8 +19,12 @@ rule trivial:
         "benchmarks/{dataset}/trivial/{rule}.tsv"
     wildcard_constraints:
         rule=one_of(civa_runs.TRIVIAL),
+    group:
+        "data_{dataset}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("trivial"),
     shell:
         "python -m civa trivial --volumes {input.volumes:q} --masks {input.masks:q} "
         + TABLES
@@ -38,9 +42,12 @@ rule score_trivial:
         "results/{dataset}/trivial/{rule}.csv",
     log:
         "logs/{dataset}/trivial/score_{rule}.log",
-    localrule: True
+    group:
+        "data_{dataset}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("score"),
     shell:
         "python -m civa score --prediction {input.prediction:q} --masks {input.masks:q} "
         + TABLES
@@ -58,6 +65,8 @@ use rule score_trivial as score with:
         "results/{dataset}/seed{seed}/{variant}/scores/{method}.csv",
     log:
         "logs/{dataset}/seed{seed}/{variant}/score_{method}.log",
+    group:
+        "evaluate_{dataset}_{seed}"
 
 
 rule assess:
@@ -78,9 +87,12 @@ rule assess:
         "results/{dataset}/seed{seed}/{variant}/ledger.csv",
     log:
         "logs/{dataset}/seed{seed}/{variant}/assess.log",
-    localrule: True
+    group:
+        "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("assess"),
     shell:
         "python -m civa assess --metrics {input.metrics:q} --predictions {input.predictions:q} "
         + TABLES

@@ -19,8 +19,12 @@ rule draw:
         "results/{dataset}/seed{seed}/{variant}/figures/overview.png",
     log:
         "logs/{dataset}/seed{seed}/{variant}/draw.log",
+    group:
+        "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("draw"),
     shell:
         "python -m civa draw --volumes {input.volumes:q} --truth {input.truth:q} "
         "--gradcam {input.gradcam:q} --merged {input.merged:q} --iva {input.iva:q} "
@@ -43,8 +47,12 @@ rule compare:
         "results/{dataset}/seed{seed}/{variant}/figures/compare.png",
     log:
         "logs/{dataset}/seed{seed}/{variant}/compare.log",
+    group:
+        "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("compare"),
     shell:
         "python -m civa compare --volumes {input.volumes:q} --truth {input.truth:q} "
         "--baseline {input.baseline:q} --ours {input.ours:q} --scores {input.scores:q} "
@@ -69,8 +77,12 @@ rule plot:
         },
     log:
         "logs/{dataset}/seed{seed}/{variant}/plot.log",
+    group:
+        "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("plot"),
     shell:
         "python -m civa plot --curves {input.curves:q} --choices {input.merged:q} "
         "{input.choices:q} --predictions {input.predictions:q} --scores {input.scores:q} "

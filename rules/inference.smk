@@ -21,11 +21,14 @@ rule segment:
         "logs/{dataset}/seed{seed}/{variant}/segment.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/segment.tsv"
+    group:
+        "segment_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        gpu=1,
+        **needs("segment", "iva"),
+        gpu=GPUS,
     params:
         flags=flags("segment"),
     shell:
@@ -33,7 +36,7 @@ rule segment:
         "--cam-masks {input.cam_masks:q} "
         + TRUTH
         + " --segmentation {output.segmentation:q} --out {output.masks:q} "
-        "--choice {output.choice:q} --threads {threads} {params.flags} --log {log:q}"
+        "--choice {output.choice:q} " + COMPUTE + "{params.flags} --log {log:q}"
 
 
 rule crf:
@@ -60,9 +63,13 @@ rule crf:
         "logs/{dataset}/seed{seed}/{variant}/crf.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/crf.tsv"
+    group:
+        "refine_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
+    resources:
+        **needs("crf"),
     params:
         flags=flags("crf"),
     shell:

@@ -21,14 +21,18 @@ rule train_classifier:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        gpu=1,
+        **needs("train_classifier", "classifier"),
+        gpu=GPUS,
     params:
+        checkpoint=RUN + "/.classifier.checkpoint",
         flags=flags("classifier"),
     shell:
         "python -m civa train-classifier --volumes {input.volumes:q} "
         + TABLES
         + " --weights {output.weights:q} --metrics {output.metrics:q} --curve {output.curve:q} "
-        "--seed {wildcards.seed} --threads {threads} {params.flags} --log {log:q}"
+        "--seed {wildcards.seed} "
+        + COMPUTE
+        + "{params.flags} --checkpoint {params.checkpoint:q} --log {log:q}"
 
 
 rule localize:
@@ -46,11 +50,14 @@ rule localize:
         "logs/{dataset}/seed{seed}/{variant}/localize.log",
     benchmark:
         "benchmarks/{dataset}/seed{seed}/{variant}/localize.tsv"
+    group:
+        "maps_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        gpu=1,
+        **needs("localize"),
+        gpu=GPUS,
     params:
         flags=flags("localize"),
     shell:
@@ -58,7 +65,8 @@ rule localize:
         + TABLES
         + " --weights {input.weights:q} --gradcam {output.gradcam:q} "
         "--respondcam {output.respondcam:q} --predictions {output.predictions:q} "
-        "--threads {threads} {params.flags} --log {log:q}"
+        + COMPUTE
+        + "{params.flags} --log {log:q}"
 
 
 rule binarize:
@@ -78,8 +86,12 @@ rule binarize:
         "benchmarks/{dataset}/seed{seed}/{variant}/binarize_{method}.tsv"
     wildcard_constraints:
         method=one_of(BINARIZED),
+    group:
+        "labels_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
+    resources:
+        **needs("binarize"),
     params:
         flags=flags("binarize"),
     shell:

@@ -1,0 +1,90 @@
+"""Jobs that SLURM still runs for a project, and whether Snakemake still looks after them."""
+
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+# id, state, name, comment (which names rule or group), and last the folder: it may hold anything
+QUEUE_FORMAT = "%i|%T|%j|%k|%Z"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the queue.
+
+    Attributes
+    ----------
+    work
+        Rule or group, and wildcards, as the executor comments the job.
+    """
+
+    id: str
+    state: str
+    name: str
+    work: str
+    folder: Path
+
+
+def parse_queue(listing: str) -> list[Job]:
+    """Read what ``squeue --format`` prints for `QUEUE_FORMAT`, a job a line."""
+    jobs = []
+    for line in listing.splitlines():
+        if line.count("|") >= 4:
+            number, state, name, work, folder = line.split("|", 4)
+            jobs.append(Job(number, state, name, work, Path(folder)))
+    return jobs
+
+
+def jobs_of(folder: Path, prefix: str) -> list[Job]:
+    """List the jobs in the queue that were submitted from a folder under a prefix.
+
+    Raises
+    ------
+    ValueError
+        If SLURM is not here, or does not answer.
+    """
+    own = str(os.getuid())
+    listing = _slurm("squeue", "--noheader", f"--user={own}", f"--format={QUEUE_FORMAT}")
+    return [
+        job
+        for job in parse_queue(listing)
+        if job.name.startswith(f"{prefix}_") and job.folder.resolve() == folder.resolve()
+    ]
+
+
+def cancel(jobs: Iterable[Job]) -> None:
+    """Cancel jobs; those that have ended meanwhile are no fault."""
+    _slurm("scancel", "--quiet", *(job.id for job in jobs))
+
+
+def _slurm(program: str, *arguments: str) -> str:
+    try:
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{program} is not on this machine: run this on a login node of the cluster"
+        ) from error
+    if done.returncode:
+        raise ValueError(
+            f"{program} failed ({' '.join(done.stderr.split())}): is the controller of SLURM up?"
+        )
+    return done.stdout
+
+
+def caretaker(folder: Path) -> int | None:
+    """Return the process of a Snakemake that runs in a folder on this machine, if there is one.
+
+    Those that run inside jobs do not count.
+    """
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        is_snakemake = any(Path(word).name == "snakemake" for word in words[:4])
+        is_inside_a_job = "remote" in words or "subprocess" in words  # --mode remote
+        here = process.info["cwd"] and Path(process.info["cwd"]).resolve() == folder.resolve()
+        if is_snakemake and here and not is_inside_a_job and process.info["pid"] != os.getpid():
+            return int(process.info["pid"])
+    return None
