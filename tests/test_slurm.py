@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from slurm_node import SlurmNode, is_running, missing, wait_for
-from test_workflow import PARTS, copy_repository, snakemake
+from test_workflow import PARTS, copy_repository, planned, snakemake
 
 from civa.files import digest, read_json
 from civa.provenance import record_path
@@ -155,6 +155,10 @@ def test_the_whole_workflow_gives_what_it_gives_without_slurm(
     jobs = used(node, output)
     with capsys.disabled():
         print("\n" + jobs.to_string(index=False))
+        if node.accounting:
+            spent, worked = pd.to_timedelta(jobs["elapsed"]).dt.total_seconds().sum(), work(folder)
+            print(f"{spent:.0f} s in {len(jobs)} jobs, {worked:.0f} s of them inside the stages: ")
+            print(f"start-up {(spent - worked) / len(jobs):.1f} s per job")
     assert len(jobs) == 15
     with_gpu = jobs["asked"].str.contains("gpu")
     assert list(jobs.loc[with_gpu, "work"]) == ["rule_train_classifier"]
@@ -195,6 +199,13 @@ def used(node: SlurmNode, output: str) -> pd.DataFrame:
     jobs["asked_mb"] = jobs["asked"].str.extract(r"mem=(\d+)M")[0].astype(float)
     jobs["work"] = jobs["job"].map(works).str.replace(r"_wildcards.*", "", regex=True)
     return jobs
+
+
+def work(folder: Path) -> float:
+    """Seconds that stages of jobs worked, imports left out, from the records of their products."""
+    records = [read_json(path) for path in folder.glob("results/**/*.provenance.json")]
+    here = ("build-template", "tabulate", "report")  # where Snakemake runs
+    return sum({r["command"]: r["seconds"] for r in records if r["stage"] not in here}.values())
 
 
 def _megabytes(size: str) -> float:
@@ -297,6 +308,9 @@ def test_one_command_recovers_from_a_killed_snakemake(
     assert status == 0, output[-3000:]
     assert ("rule train_classifier:" in output) is drop  # what was finished is not redone
     assert "rule simulate:" not in output
+    changed = yaml.safe_load((folder / "mine.yaml").read_text()) | {"classifier": {"epochs": 2}}
+    (folder / "changed.yaml").write_text(yaml.safe_dump(changed))
+    assert "train_classifier" in planned(folder, str(CLASSIFIER), config="changed.yaml")
     assert digest(folder / "results" / "small" / "volumes.mrcs") == before
     assert_same_classifier(folder, undisturbed)
 

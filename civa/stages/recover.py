@@ -4,9 +4,11 @@ import logging
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from civa.cluster import cancel, caretaker, jobs_of
+from civa.provenance import record_path
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ def run(
 
     Its jobs run on without it.  They are waited for, so that their work is not lost, or with
     ``--drop-jobs`` cancelled; a training goes on from its last epoch either way.  Then the lock
-    is removed.  ``prefix`` is slurm-jobname-prefix of the profile.
+    is removed, and what the jobs finished is made known to Snakemake.  ``prefix`` is
+    slurm-jobname-prefix of the profile.
     """
     folder = Path.cwd()
     process = caretaker(folder)
@@ -43,9 +46,35 @@ def run(
             logger.info("waiting for %d jobs: %s", len(left), " ".join(job.id for job in left))
         time.sleep(poll_seconds)
     logger.info("no job of %s is left in the queue", folder)
-    unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", str(config)]
-    done = subprocess.run(unlock, capture_output=True, text=True, check=False)
+    _snakemake(config, "--unlock")
+    finished = _unrecorded(config)
+    if finished:
+        # Forced targets, none of whose sources has to be made again: only these are touched.
+        _snakemake(config, "--touch", "--force", "--cores", "1", "--", *finished)
+        logger.info("kept what was finished meanwhile: %s", " ".join(finished))
+    logger.info("the folder is in order: run snakemake again as before")
+
+
+def _unrecorded(config: Path) -> list[str]:
+    """List products that were finished after Snakemake was gone, and so without its record.
+
+    Without one, Snakemake would not notice when their settings change.
+    """
+    lines = (line.split("\t") for line in _snakemake(config, "--summary").splitlines())
+    current = [line[0] for line in lines if line[-1] == "no update"]
+    folder = Path(".snakemake", "metadata")
+    return [
+        name
+        for name in current
+        if record_path(Path(name)).is_file()
+        and not (folder / urlsafe_b64encode(name.encode()).decode()).is_file()
+    ]
+
+
+def _snakemake(config: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "snakemake", "--configfile", str(config), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = " ".join(done.stderr.split())[-300:]
-        raise ValueError(f"the lock of {folder} was not removed ({reason}): check --config")
-    logger.info("the folder is unlocked: run snakemake again as before")
+        raise ValueError(f"snakemake {arguments[0]} failed ({reason}): check --config")
+    return done.stdout
