@@ -326,6 +326,27 @@ def test_datasets_and_seeds_are_wildcards(tmp_path: Path) -> None:
     assert jobs["crf"] == 24  # and without-iva refines by itself
 
 
+def test_the_experiment_of_the_paper_is_few_jobs_and_says_so_before_it_starts(
+    tmp_path: Path,
+) -> None:
+    folder = copy_repository(tmp_path)
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--dry-run"]
+    command += ["--configfile", str(ROOT / "examples" / "paper_full.yaml")]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (count,) = re.findall(r"^(\d+) jobs for the cluster:$", done.stdout, re.M)
+    assert int(count) <= 120
+    table = done.stdout.partition("minutes  steps\n")[2].splitlines()
+    kinds = [line.split(maxsplit=5) for line in table if line.strip()]
+    assert sum(int(kind[0]) for kind in kinds) == int(count)
+    for _, cores, gpus, memory, minutes, steps in kinds:
+        networks = ("train_", "segment", "apply_", "cooccur", "localize")
+        assert int(gpus) == steps.lstrip("0123456789 ").startswith(networks), steps
+        assert int(cores) <= 2
+        assert 1000 <= int(memory) <= 32_000
+        assert 5 <= int(minutes) <= 2880
+
+
 def test_a_mistake_in_the_configuration_stops_before_any_job(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
     config = yaml.safe_load((folder / PARTS[-1]).read_text())
