@@ -66,7 +66,7 @@ COSTS = {
     "train_voxresnet_full": Cost(400, 0.9, 0.042, activations_mb=300, epochs=200, gpu=True),
     "train_voxresnet_pseudo": Cost(400, 0.9, 0.032, activations_mb=300, epochs=200, gpu=True),
     "train_unet_slice": Cost(400, 1.1, 0.066, activations_mb=300, epochs=50, gpu=True),
-    "apply_segmenter": Cost(600, 1.1, 0.04, activations_mb=300, gpu=True),
+    "apply_segmenter": Cost(600, 0.6, 0.04, activations_mb=300, gpu=True),
     "trivial": Cost(200, 1.4, 0.04),
     "score": Cost(300, 0.3, 0.005),
     "assess": Cost(400, 0.6, 0.02),

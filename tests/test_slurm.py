@@ -144,7 +144,8 @@ def test_the_whole_workflow_gives_what_it_gives_without_slurm(
 ) -> None:
     folder = project(tmp_path / "cluster")
     config = (folder / "mine.yaml").read_text()
-    process = start(node, folder, "--set-resources", "train_classifier:gpu=1")
+    on_gpu = ("train_classifier:gpu=1", "train_segmenter:gpu=1")
+    process = start(node, folder, "--set-resources", *on_gpu)
     wait_for("the first job", lambda: bool(node.jobs()), 60)
     # Jobs read the file again: what is changed meanwhile is for the next run.
     (folder / "mine.yaml").write_text(config.replace("epochs: 1", "epochs: 3"))
@@ -154,17 +155,20 @@ def test_the_whole_workflow_gives_what_it_gives_without_slurm(
     assert "15 jobs for the cluster" in output
     jobs = used(node, output)
     with capsys.disabled():
-        print("\n" + jobs.to_string(index=False))
+        print("\n" + jobs.drop(columns=["submit", "end"], errors="ignore").to_string(index=False))
         if node.accounting:
             spent, worked = pd.to_timedelta(jobs["elapsed"]).dt.total_seconds().sum(), work(folder)
             print(f"{spent:.0f} s in {len(jobs)} jobs, {worked:.0f} s of them inside the stages: ")
             print(f"start-up {(spent - worked) / len(jobs):.1f} s per job")
     assert len(jobs) == 15
     with_gpu = jobs["asked"].str.contains("gpu")
-    assert list(jobs.loc[with_gpu, "work"]) == ["rule_train_classifier"]
+    trainings = ["rule_train_classifier", *["rule_train_segmenter"] * 3]
+    assert sorted(jobs.loc[with_gpu, "work"]) == trainings
     assert (jobs["partition"] == np.where(with_gpu, "gpu", "cpu")).all()
     if node.accounting:
         assert (jobs["peak_mb"] < jobs["asked_mb"]).all()
+        gpu_jobs = jobs[with_gpu].sort_values("submit")  # one GPU each, and side by side
+        assert gpu_jobs["submit"].iloc[1] < gpu_jobs["end"].min()
 
     alone = project(tmp_path / "alone")
     snakemake(alone, config="mine.yaml")
@@ -183,11 +187,12 @@ def used(node: SlurmNode, output: str) -> pd.DataFrame:
         table = pd.DataFrame([line.split("|") for line in lines])
         table.columns = ["job", "partition", "memory", "asked"]
         return table.assign(work=[node.jobs()[job] for job in table["job"]])
-    fields = "jobid,partition,reqtres,elapsed,maxrss"
+    columns = ["job", "partition", "asked", "submit", "end", "elapsed", "peak"]
+    fields = "jobid,partition,reqtres,submit,end,elapsed,maxrss"
     time.sleep(2)  # the last steps reach the database
     text = node.ask("sacct", "-n", "-P", "-a", "-o", fields)
     rows = [line.split("|") for line in text.splitlines()]
-    table = pd.DataFrame(rows, columns=["job", "partition", "asked", "elapsed", "peak"])
+    table = pd.DataFrame(rows, columns=columns)
     table["peak_mb"] = [_megabytes(peak) for peak in table["peak"]]
     peaks = table.groupby(table["job"].str.split(".").str[0])["peak_mb"].max()
     works = node.jobs()
