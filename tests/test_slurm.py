@@ -1,6 +1,7 @@
 """The workflow on a real SLURM: the whole DAG, and what may befall a job."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -182,25 +183,21 @@ def test_the_whole_workflow_gives_what_it_gives_without_slurm(
 
 def used(node: SlurmNode, output: str) -> pd.DataFrame:
     """Jobs of a run: SLURM's id, what was asked for, and the peak of use where it is known."""
-    if not node.accounting:
-        lines = node.ask("squeue", "-h", "-t", "all", "-o", "%i|%P|%m|%b").splitlines()
-        table = pd.DataFrame([line.split("|") for line in lines])
-        table.columns = ["job", "partition", "memory", "asked"]
-        return table.assign(work=[node.jobs()[job] for job in table["job"]])
-    columns = ["job", "partition", "asked", "submit", "end", "elapsed", "peak"]
-    fields = "jobid,partition,reqtres,submit,end,elapsed,maxrss"
-    time.sleep(2)  # the last steps reach the database
-    text = node.ask("sacct", "-n", "-P", "-a", "-o", fields)
-    rows = [line.split("|") for line in text.splitlines()]
-    table = pd.DataFrame(rows, columns=columns)
-    table["peak_mb"] = [_megabytes(peak) for peak in table["peak"]]
-    peaks = table.groupby(table["job"].str.split(".").str[0])["peak_mb"].max()
-    works = node.jobs()
-    jobs = table[~table["job"].str.contains(".", regex=False)].drop(columns=["peak", "peak_mb"])
-    jobs = jobs[
-        [f"SLURM job id '{id}'" in output or f"jobid '{id}'" in output for id in jobs["job"]]
-    ]
-    jobs["peak_mb"] = jobs["job"].map(peaks)
+    submitted, works = re.findall(r"SLURM jobid (\d+)", output), node.jobs()
+    if node.accounting:
+        columns = ["job", "partition", "asked", "submit", "end", "elapsed", "peak"]
+        fields = "jobid,partition,reqtres,submit,end,elapsed,maxrss"
+        time.sleep(2)  # the last steps reach the database
+        listing = node.ask("sacct", "-n", "-P", "-a", "-o", fields)
+    else:
+        columns = ["job", "partition", "asked"]
+        listing = node.ask("squeue", "-h", "-t", "all", "-o", "%i|%P|mem=%m,%b")
+    table = pd.DataFrame([line.split("|") for line in listing.splitlines()], columns=columns)
+    jobs = table[table["job"].isin(submitted)].copy()
+    if node.accounting:  # peaks are those of the steps: 7.batch, 7.0, ...
+        peaks = table["peak"].map(_megabytes).groupby(table["job"].str.split(".").str[0]).max()
+        jobs["peak_mb"] = jobs["job"].map(peaks)
+        jobs = jobs.drop(columns="peak")
     jobs["asked_mb"] = jobs["asked"].str.extract(r"mem=(\d+)M")[0].astype(float)
     jobs["work"] = jobs["job"].map(works).str.replace(r"_wildcards.*", "", regex=True)
     return jobs
