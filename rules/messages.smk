@@ -41,7 +41,9 @@ def print_submission():
     kinds = Counter()
     for job in jobs.values():
         steps = Counter(step.rule.name for step in (job if job.is_group() else [job]))
-        names = ", ".join(f"{n} {name}" if n > 1 else name for name, n in sorted(steps.items()))
+        names = ", ".join(
+            f"{n} {name}" if n > 1 else name for name, n in sorted(steps.items())
+        )
         kinds[(*asked_of_cluster(job), names)] += 1
     print(f"\n{len(jobs)} jobs for the cluster:")
     print(f"{'jobs':>5} {'cores':>5} {'gpus':>4} {'mem_mb':>7} {'minutes':>7}  steps")
@@ -58,7 +60,9 @@ def print_failures():
         if last.endswith(": done"):
             continue
         if "civa " not in last:  # every stage ends its log with a sentence of its own
-            last += " [killed without a last word, most often for its memory: see mem_mb]"
+            last += (
+                " [killed without a last word, most often for its memory: see mem_mb]"
+            )
         print(f"  {log}: {last}")
     for log in recent(".snakemake/slurm_logs"):
         print(f"  SLURM's log: {log}")

@@ -203,15 +203,11 @@ class SlurmNode:
             self.stop_daemon(program)
 
     def job_processes(self) -> list[int]:
-        """Processes of jobs: those whose environment names this node's configuration."""
-        found, mine = [], f"CIVA_TEST_NODE={self.folder}".encode()
-        for entry in Path("/proc").iterdir():
-            try:
-                if entry.name.isdigit() and mine in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue  # it ended meanwhile, or is somebody else's
-        return [pid for pid in found if is_running(pid) and b"SLURM_JOB_ID=" in _environ(pid)]
+        """Processes of jobs: those whose environment names a job, and this node."""
+        marks = (f"CIVA_TEST_NODE={self.folder}".encode(), b"SLURM_JOB_ID=")
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        found = [pid for pid in pids if all(mark in _environ(pid) for mark in marks)]
+        return [pid for pid in found if is_running(pid)]
 
     # --- use ----------------------------------------------------------------------------------
 
@@ -318,6 +314,7 @@ StorageLoc=slurm_acct_db
 
 
 def _environ(pid: int) -> bytes:
+    """Environment of a process; nothing if it has ended, or is somebody else's."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:

@@ -31,7 +31,7 @@ RUN = Path("results") / "small" / "seed1" / "civa-net"
 CLASSIFIER = RUN / "classifier.safetensors"
 TRAINING_LOG = Path("logs") / "small" / "seed1" / "civa-net" / "train_classifier.log"
 STATE = RUN / ".classifier.checkpoint"
-LONG = 300  # epochs: about 20 s, long enough to be disturbed
+LONG = 500  # epochs: about half a minute, long enough to be disturbed
 QUICK = ("--slurm-init-seconds-before-status-checks", "5")
 
 
