@@ -1,13 +1,16 @@
-"""Jobs that SLURM still runs for a project, and whether Snakemake still looks after them."""
+"""What a run and its jobs on a cluster share, and how to find jobs that lost their run."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+HANDED_DOWN = "CIVA_CONFIG"  # environment variable
 # id, state, name, comment (which names rule or group), and last the folder: it may hold anything
 QUEUE_FORMAT = "%i|%T|%j|%k|%Z"
 
@@ -27,6 +30,25 @@ class Job:
     name: str
     work: str
     folder: Path
+
+
+def hand_down(config: dict[str, Any], *, begins: bool) -> None:
+    """Let jobs have the configuration that their run began with, whatever became of its file.
+
+    Snakemake reads the file again in every job, hours later.
+
+    Parameters
+    ----------
+    config
+        What was read; in a job it is replaced.
+    begins
+        Whether this is the process that starts the run, not one of its jobs.
+    """
+    if begins:
+        os.environ[HANDED_DOWN] = json.dumps(config)
+    elif HANDED_DOWN in os.environ:
+        config.clear()
+        config.update(json.loads(os.environ[HANDED_DOWN]))
 
 
 def parse_queue(listing: str) -> list[Job]:

@@ -48,7 +48,7 @@ rule train_iva:
         **needs("train_iva", "iva"),
         gpu=GPUS,
     params:
-        checkpoint=RUN + "/.iva.checkpoint",
+        checkpoint="results/{dataset}/seed{seed}/{variant}/.iva.checkpoint",
         flags=flags("iva"),
     shell:
         "python -m civa train-iva --volumes {input.volumes:q} --pairs {input.pairs:q} "

@@ -28,7 +28,7 @@ rule train_segmenter:
         **needs("train_{baseline}", "{baseline}"),
         gpu=GPUS,
     params:
-        checkpoint=RUN + "/.{baseline}.checkpoint",
+        checkpoint="results/{dataset}/seed{seed}/{variant}/.{baseline}.checkpoint",
         network=lambda wc: civa_runs.BASELINES[wc.baseline][0],
         supervision=lambda wc: civa_runs.BASELINES[wc.baseline][1],
         flags=lambda wc: flags(wc.baseline)(wc),

@@ -16,7 +16,6 @@ GPUS = (
     0 if GPU_USE == "never" else 1
 )  # more than one never: several runs use several GPUs
 COMPUTE = f"--threads {{threads}} --gpu {GPU_USE} "
-RUN = "results/{dataset}/seed{seed}/{variant}"
 
 SIMULATED = [d for d in config["datasets"] if not civa_config.is_imported(config, d)]
 IMPORTED = [d for d in config["datasets"] if civa_config.is_imported(config, d)]

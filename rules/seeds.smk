@@ -24,7 +24,7 @@ rule train_classifier:
         **needs("train_classifier", "classifier"),
         gpu=GPUS,
     params:
-        checkpoint=RUN + "/.classifier.checkpoint",
+        checkpoint="results/{dataset}/seed{seed}/{variant}/.classifier.checkpoint",
         flags=flags("classifier"),
     shell:
         "python -m civa train-classifier --volumes {input.volumes:q} "

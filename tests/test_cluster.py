@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from civa import cluster
-from civa.cluster import Job, caretaker, jobs_of, parse_queue
+from civa.cluster import HANDED_DOWN, Job, caretaker, hand_down, jobs_of, parse_queue
 
 LISTING = """7|RUNNING|civa_a1b2|rule_train_iva_wildcards_snr005_1|/data/my | project
 8|PENDING|civa_a1b2|group_refine_snr005_1|/data/my | project
@@ -24,6 +24,25 @@ def answer(folder: Path, program: str, script: str) -> None:
     path = folder / program
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
+
+
+def test_jobs_have_the_configuration_that_their_run_began_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(HANDED_DOWN, "")  # put back afterwards
+    begun = {"seeds": [1], "datasets": {"a": None, "b": {"simulation": {"snr": 0.05}}}}
+    hand_down(dict(begun), begins=True)
+    edited = {"seeds": [1, 2], "crf": {"iterations": 3}}
+    hand_down(edited, begins=False)
+    assert edited == begun
+    assert list(edited["datasets"]) == ["a", "b"]
+
+
+def test_without_anything_handed_down_the_file_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(HANDED_DOWN, raising=False)
+    config = {"seeds": [1]}
+    hand_down(config, begins=False)
+    assert config == {"seeds": [1]}
 
 
 def test_a_listing_is_read_whatever_the_folder_is_called() -> None:
