@@ -48,10 +48,11 @@ rule train_iva:
         **needs("train_iva", "iva"),
         gpu=GPUS,
     params:
+        gpu=GPU_USE,
         checkpoint="results/{dataset}/seed{seed}/{variant}/.iva.checkpoint",
         flags=flags("iva"),
     shell:
         "python -m civa train-iva --volumes {input.volumes:q} --pairs {input.pairs:q} "
         "--weights {output.weights:q} --curve {output.curve:q} --seed {wildcards.seed} "
-        + COMPUTE
-        + "{params.flags} --checkpoint {params.checkpoint:q} --log {log:q}"
+        "--threads {threads} --gpu {params.gpu} {params.flags} "
+        "--checkpoint {params.checkpoint:q} --log {log:q}"

@@ -28,6 +28,7 @@ rule train_segmenter:
         **needs("train_{baseline}", "{baseline}"),
         gpu=GPUS,
     params:
+        gpu=GPU_USE,
         checkpoint="results/{dataset}/seed{seed}/{variant}/.{baseline}.checkpoint",
         network=lambda wc: civa_runs.BASELINES[wc.baseline][0],
         supervision=lambda wc: civa_runs.BASELINES[wc.baseline][1],
@@ -39,8 +40,8 @@ rule train_segmenter:
         + " --weights {output.weights:q} --metrics {output.metrics:q} --curve {output.curve:q} "
         "--network {params.network} --supervision {params.supervision} "
         "--seed {wildcards.seed} "
-        + COMPUTE
-        + "{params.flags} --checkpoint {params.checkpoint:q} --log {log:q}"
+        "--threads {threads} --gpu {params.gpu} {params.flags} "
+        "--checkpoint {params.checkpoint:q} --log {log:q}"
 
 
 rule apply_segmenter:
@@ -69,10 +70,11 @@ rule apply_segmenter:
     resources:
         **needs("apply_segmenter", "{baseline}"),
         gpu=GPUS,
+    params:
+        gpu=GPU_USE,
     shell:
         "python -m civa apply-segmenter --volumes {input.volumes:q} --weights {input.weights:q} "
         "--metrics {input.metrics:q} --masks {input.masks:q} "
         + TABLES
         + " --out {output.masks:q} --choice {output.choice:q} "
-        + COMPUTE
-        + "--log {log:q}"
+        "--threads {threads} --gpu {params.gpu} --log {log:q}"

@@ -12,10 +12,8 @@ from civa.paper import TABLES as TABLES_OF_PAPER
 
 TORCH_THREADS = 2  # results are bit-identical only at equal numbers of threads
 GPU_USE = config.get("gpu", "auto")
-GPUS = (
-    0 if GPU_USE == "never" else 1
-)  # more than one never: several runs use several GPUs
-COMPUTE = f"--threads {{threads}} --gpu {GPU_USE} "
+# Never more than one for a job: several runs use several GPUs.
+GPUS = 0 if GPU_USE == "never" else 1
 
 SIMULATED = [d for d in config["datasets"] if not civa_config.is_imported(config, d)]
 IMPORTED = [d for d in config["datasets"] if civa_config.is_imported(config, d)]

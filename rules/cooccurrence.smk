@@ -26,12 +26,14 @@ rule cooccur:
         **needs("cooccur"),
         gpu=GPUS,
     params:
+        gpu=GPU_USE,
         flags=flags("cooccurrence"),
     shell:
         "python -m civa cooccur --volumes {input.volumes:q} "
         + TABLES
         + " --weights {input.weights:q} --predictions {input.predictions:q} --out {output:q} "
-        "--seed {wildcards.seed} " + COMPUTE + "{params.flags} --log {log:q}"
+        "--seed {wildcards.seed} "
+        "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
 
 
 rule merge:

@@ -30,13 +30,15 @@ rule segment:
         **needs("segment", "iva"),
         gpu=GPUS,
     params:
+        gpu=GPU_USE,
         flags=flags("segment"),
     shell:
         "python -m civa segment --volumes {input.volumes:q} --weights {input.weights:q} "
         "--cam-masks {input.cam_masks:q} "
         + TRUTH
         + " --segmentation {output.segmentation:q} --out {output.masks:q} "
-        "--choice {output.choice:q} " + COMPUTE + "{params.flags} --log {log:q}"
+        "--choice {output.choice:q} "
+        "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
 
 
 rule crf:

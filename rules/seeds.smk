@@ -24,6 +24,7 @@ rule train_classifier:
         **needs("train_classifier", "classifier"),
         gpu=GPUS,
     params:
+        gpu=GPU_USE,
         checkpoint="results/{dataset}/seed{seed}/{variant}/.classifier.checkpoint",
         flags=flags("classifier"),
     shell:
@@ -31,8 +32,8 @@ rule train_classifier:
         + TABLES
         + " --weights {output.weights:q} --metrics {output.metrics:q} --curve {output.curve:q} "
         "--seed {wildcards.seed} "
-        + COMPUTE
-        + "{params.flags} --checkpoint {params.checkpoint:q} --log {log:q}"
+        "--threads {threads} --gpu {params.gpu} {params.flags} "
+        "--checkpoint {params.checkpoint:q} --log {log:q}"
 
 
 rule localize:
@@ -59,14 +60,14 @@ rule localize:
         **needs("localize"),
         gpu=GPUS,
     params:
+        gpu=GPU_USE,
         flags=flags("localize"),
     shell:
         "python -m civa localize --volumes {input.volumes:q} "
         + TABLES
         + " --weights {input.weights:q} --gradcam {output.gradcam:q} "
         "--respondcam {output.respondcam:q} --predictions {output.predictions:q} "
-        + COMPUTE
-        + "{params.flags} --log {log:q}"
+        "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
 
 
 rule binarize:

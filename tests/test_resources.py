@@ -86,4 +86,5 @@ def test_every_rule_for_the_cluster_says_what_it_needs() -> None:
     assert len(bodies) > 20
     for name, body in bodies:
         assert ("needs(" in body) != ("localrule: True" in body), name
-        assert ("COMPUTE" in body) == ("gpu=GPUS" in body), name  # CPU rules never ask for a GPU
+        # those that can use a GPU ask for one, the others never do
+        assert ("--gpu {params.gpu}" in body) == ("gpu=GPUS" in body), name
