@@ -368,7 +368,8 @@ def _remarks(place: str | None, dataset: str | None, config: Config, lookup: Loo
         ]
     lines = [line for key, line in lookup.items() if key[0] == dataset and key[3] == "miou"]
     n, seeds = (max(int(line[name]) for line in lines) for name in ("n", "seeds"))
-    texts = [f"{dataset}: {n} test images with a ground truth, {seeds} seeds finished"]
+    repeats = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    texts = [f"{dataset}: {n} test images with a ground truth, {repeats} finished"]
     if place == "real" and not is_imported(config, dataset):
         texts.append(f"{dataset} is a simulated stand-in, not the paper's real set")
     return texts
