@@ -62,7 +62,7 @@ COSTS = {
     "mine_pairs": Cost(300, 1.1, 0.006),
     "train_iva": Cost(400, 0.6, 0.035, activations_mb=200, epochs=6, gpu=True),
     "segment": Cost(400, 0.7, 0.02, activations_mb=200, gpu=True),
-    "crf": Cost(900, 3.0, 0.1),
+    "crf": Cost(900, 4.0, 0.1),
     "train_voxresnet_full": Cost(400, 0.9, 0.042, activations_mb=300, epochs=200, gpu=True),
     "train_voxresnet_pseudo": Cost(400, 0.9, 0.032, activations_mb=300, epochs=200, gpu=True),
     "train_unet_slice": Cost(400, 1.1, 0.066, activations_mb=300, epochs=50, gpu=True),
