@@ -45,7 +45,8 @@ def print_submission():
             f"{n} {name}" if n > 1 else name for name, n in sorted(steps.items())
         )
         kinds[(*asked_of_cluster(job), names)] += 1
-    print(f"\n{len(jobs)} jobs for the cluster:")
+    hours = sum(n * minutes for (_, _, _, minutes, _), n in kinds.items()) / 60
+    print(f"\n{len(jobs)} jobs for the cluster, {hours:.0f} hours at most together:")
     print(f"{'jobs':>5} {'cores':>5} {'gpus':>4} {'mem_mb':>7} {'minutes':>7}  steps")
     for (cores, gpus, memory, minutes, names), n in sorted(kinds.items()):
         print(f"{n:5} {cores:5} {gpus:4} {memory:7} {minutes:7}  {names}")

@@ -334,7 +334,8 @@ def test_the_experiment_of_the_paper_is_few_jobs_and_says_so_before_it_starts(
     command += ["--configfile", str(ROOT / "examples" / "paper_full.yaml")]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    (count,) = re.findall(r"^(\d+) jobs for the cluster:$", done.stdout, re.M)
+    announced = r"^(\d+) jobs for the cluster, \d+ hours at most together:$"
+    (count,) = re.findall(announced, done.stdout, re.M)
     assert int(count) <= 120
     table = done.stdout.partition("minutes  steps\n")[2].splitlines()
     kinds = [line.split(maxsplit=5) for line in table if line.strip()]
