@@ -31,7 +31,7 @@ RUN = Path("results") / "small" / "seed1" / "civa-net"
 CLASSIFIER = RUN / "classifier.safetensors"
 TRAINING_LOG = Path("logs") / "small" / "seed1" / "civa-net" / "train_classifier.log"
 STATE = RUN / ".classifier.checkpoint"
-LONG = 500  # epochs: about half a minute, long enough to be disturbed
+LONG = 400  # epochs: about half a minute, long enough to be disturbed
 QUICK = ("--slurm-init-seconds-before-status-checks", "5")
 
 
@@ -324,7 +324,9 @@ def test_recovery_leaves_a_living_snakemake_alone(node: SlurmNode, folder: Path)
     assert done.returncode == 1
     assert f"process {process.pid}" in done.stderr
     assert job in node.jobs("R")
-    assert finish(process, folder)[0] == 0
+    process.send_signal(signal.SIGINT)  # what the message advises
+    assert finish(process, folder)[0] != 0
+    wait_for("the end of its job", lambda: job not in node.jobs("R,CG"))
 
 
 def test_an_orphan_beside_its_twin_leaves_whole_products(
