@@ -145,7 +145,6 @@ def _run(
         )
     for name in states:
         values[name].remove()
-    logging.getLogger("civa").info("civa %s: done", verb)
 
 
 def _checkpoint(
@@ -226,6 +225,15 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, parameter: inspect.Par
         parser.add_argument(flag, type=annotation, required=required, default=default)
 
 
+class _Formatter(logging.Formatter):
+    """Names products by the place where they belong, not by where they are being written."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from civa.publication import PRIVATE
+
+        return PRIVATE.sub("", super().format(record))
+
+
 def _start_logging(log: Path | None) -> list[logging.Handler]:
     """Send messages to the terminal and, if asked, to a file that names the last error."""
     handlers: list[logging.Handler] = [logging.StreamHandler()]
@@ -235,6 +243,6 @@ def _start_logging(log: Path | None) -> list[logging.Handler]:
     logger = logging.getLogger("civa")
     logger.setLevel(logging.INFO)
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
     return handlers

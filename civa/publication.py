@@ -9,6 +9,7 @@ the claim of the earlier one, discards its unfinished files and takes its place.
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import uuid
@@ -16,6 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from civa.files import read_json, write_json
+
+# A private folder in a path; without it, the path is that of the product.
+PRIVATE = re.compile(r"\.[0-9a-f]{32}\.partial/")
 
 
 class Superseded(ValueError):

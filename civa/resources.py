@@ -16,7 +16,7 @@ OVERHEAD_MB = 300  # Snakemake's own processes in the job
 MEMORY_HEADROOM = 1.5
 TIME_HEADROOM = 3.0  # nodes and file systems differ
 STARTUP_SECONDS = 120  # Snakemake in the job, imports, a slow file system
-GPU_SPEEDUP = 5  # ASSUME: against two cores; a job that needs longer is asked for again, doubled
+GPU_SPEEDUP = 5  # against two cores; a careful guess until measured, and retries ask for more
 MEMORY_STEP_MB, TIME_STEP_MINUTES = 500, 5
 
 

@@ -53,20 +53,17 @@ def print_submission():
 
 
 def print_failures():
-    """Print the last word of every step that did not end well, and where more is to be read."""
+    """Print the last word of every step that failed, and where more is to be read."""
     print("\nWhat went wrong, by the last line of each log:")
-    for log in recent("logs"):
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        last = lines[-1] if lines else ""
-        if last.endswith(": done"):
-            continue
-        if "civa " not in last:  # every stage ends its log with a sentence of its own
-            last += (
-                " [killed without a last word, most often for its memory: see mem_mb]"
-            )
-        print(f"  {log}: {last}")
-    for log in recent(".snakemake/slurm_logs"):
-        print(f"  SLURM's log: {log}")
+    for job in workflow.scheduler.failed:
+        for step in job if job.is_group() else [job]:
+            begun = [Path(log) for log in step.log if is_recent(Path(log))]
+            if not all(Path(product).exists() for product in step.output):
+                for log in begun:
+                    print(f"  {log}: {last_word(log)}")
+    for log in sorted(Path(".snakemake/slurm_logs").rglob("*.log")):
+        if is_recent(log):
+            print(f"  SLURM's log: {log}")
     print(
         "Memory (MB) and time (minutes) of a rule:  --set-resources RULE:mem_mb=8000 "
         "RULE:runtime=600\n"
@@ -74,10 +71,16 @@ def print_failures():
     )
 
 
-def recent(folder):
-    """Logs that were written since this run began."""
-    logs = sorted(Path(folder).rglob("*.log"))
-    return [log for log in logs if log.stat().st_mtime >= BEGUN]
+def last_word(log):
+    """The last line of a stage's log: of a failure, a sentence that names the verb."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    killed = " [killed without a last word, most often for its memory: see mem_mb]"
+    return lines[-1] + ("" if "civa " in lines[-1] else killed)
+
+
+def is_recent(log):
+    """Whether a log was written since this run began."""
+    return log.is_file() and log.stat().st_mtime >= BEGUN
 
 
 BEGUN = time.time()

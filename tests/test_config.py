@@ -38,6 +38,8 @@ STAGES = {
 GIVEN_BY_RULES = {
     *("seed", "threads", "shard", "shards", "name", "assembly", "batch_size"),
     *("network", "supervision"),
+    "gpu",
+    "checkpoint",
 }
 
 

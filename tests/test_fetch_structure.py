@@ -121,7 +121,12 @@ def test_a_machine_without_network_says_what_to_put_where(tmp_path: Path, server
     assert left_behind(tmp_path) == []
 
 
-def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path, server: Server) -> None:
+def test_a_file_that_is_there_stays_when_it_cannot_be_fetched_again(
+    tmp_path: Path, server: Server
+) -> None:
     assert fetch(tmp_path, server.address)[0] == 0
-    assert fetch(tmp_path, server.address, "--sha256", SHA256)[0] == 0
-    assert len(server.requests) == 1
+    files = {path: path.read_bytes() for path in (tmp_path / "structures").iterdir()}
+    status, last = fetch(tmp_path, server.address, "--sha256", "0" * 64)
+    assert status == 1
+    assert f"save 1abc.cif as {tmp_path / 'structures' / '1abc.cif'}" in last
+    assert {path: path.read_bytes() for path in (tmp_path / "structures").iterdir()} == files
