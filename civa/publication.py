@@ -52,10 +52,11 @@ def publishing(products: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
     token = uuid.uuid4().hex
     claim = products[0].with_name(f".{products[0].name}.claim")
     folders = {parent: _private(parent, token) for parent in {path.parent for path in products}}
+    abandoned = _owner(claim)
     for parent in folders:
         parent.mkdir(parents=True, exist_ok=True)
-        for abandoned in parent.glob(_private(parent, _owner(claim) or token).name):
-            shutil.rmtree(abandoned, ignore_errors=True)
+        if abandoned is not None:
+            shutil.rmtree(_private(parent, abandoned), ignore_errors=True)
     origin = {"host": socket.gethostname(), "pid": os.getpid()}
     write_json(claim, {"token": token, **origin, "slurm_job": os.environ.get("SLURM_JOB_ID")})
     try:
@@ -85,7 +86,8 @@ def _private(parent: Path, token: str) -> Path:
 def _owner(claim: Path) -> str | None:
     """Return the token in a claim; None if there is no readable one."""
     with contextlib.suppress(OSError, ValueError):
-        return str(read_json(claim).get("token"))
+        token = str(read_json(claim).get("token"))
+        return token if re.fullmatch("[0-9a-f]{32}", token) else None
     return None
 
 

@@ -89,10 +89,14 @@ def test_files_of_a_killed_run_go_with_the_next(tmp_path: Path) -> None:
     assert names(tmp_path) == ["product"]
 
 
-def test_a_broken_claim_stops_nobody(tmp_path: Path) -> None:
-    (tmp_path / ".product.claim").write_text("{")
+@pytest.mark.parametrize("claim", ["{", "[]", '{"token": "x/../../precious"}', '{"token": "*"}'])
+def test_a_broken_claim_stops_nobody_and_deletes_nothing(tmp_path: Path, claim: str) -> None:
+    (tmp_path / ".product.claim").write_text(claim)
+    other = tmp_path / f".{'0' * 32}.partial"
+    other.mkdir()
     with publishing([tmp_path / "product"]) as private:
         private[tmp_path / "product"].write_text("whole")
+    other.rmdir()  # it is still there
     assert names(tmp_path) == ["product"]
 
 
