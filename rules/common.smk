@@ -1,5 +1,6 @@
 # What every rule file uses.  Functions only; rules stand in the other files.
 
+import functools
 import math
 import os
 from pathlib import Path
@@ -76,22 +77,25 @@ def code(stage):
     return [os.path.relpath(path) for path in sources.stage_sources(stage)]
 
 
+@functools.cache
+def size(dataset):
+    """Number and edge of a data set's volumes; own ones take a look at the user's table."""
+    return {
+        "volumes": civa_config.volume_count(config, dataset),
+        "box_voxels": civa_config.box_voxels(config, dataset),
+    }
+
+
 def needs(stage, section=None):
     """Memory and wall time that a job of a stage asks for, more on every attempt."""
 
-    def share(wildcards):
-        volumes = civa_config.volume_count(config, wildcards.dataset)
-        return math.ceil(volumes / int(wildcards.get("shards", 1)))
-
     def asked(wildcards):
-        name = stage.format(**wildcards)
         variant = wildcards.get("variant", civa_config.BASE)
         part = (section or "").format(**wildcards)
-        return name, {
-            "volumes": share(wildcards),
-            "box_voxels": civa_config.box_voxels(config, wildcards.dataset),
-            "settings": civa_config.settings(config, part, wildcards.dataset, variant),
-        }
+        of = {**size(wildcards.dataset)}
+        of["volumes"] = math.ceil(of["volumes"] / int(wildcards.get("shards", 1)))
+        of["settings"] = civa_config.settings(config, part, wildcards.dataset, variant)
+        return stage.format(**wildcards), of
 
     def memory(wildcards, attempt):
         name, of = asked(wildcards)
