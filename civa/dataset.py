@@ -66,6 +66,26 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
+def read_defocus(particles: pd.DataFrame) -> NDArray[np.float64] | None:
+    """Return the defocus (n,) of every volume in µm, or None where the table has none.
+
+    Raises
+    ------
+    ValueError
+        If the table has a column ``defocus_um`` that is not a positive number throughout.
+    """
+    if "defocus_um" not in particles:
+        return None
+    values = pd.to_numeric(particles["defocus_um"], errors="coerce").to_numpy(dtype=np.float64)
+    wrong = particles["id"][~((values > 0) & (values < 20))].tolist()
+    if wrong:
+        raise ValueError(
+            f"defocus_um must be a number of µm above 0 and below 20, underfocus positive; it is "
+            f"not for ids {wrong[:5]}: correct it, or leave the column out"
+        )
+    return values
+
+
 def class_names(particles: pd.DataFrame) -> list[str]:
     """Return the class names in label order: label 1 is the first name."""
     pairs = particles[["label", "class"]].drop_duplicates().sort_values("label")

@@ -1,0 +1,421 @@
+"""Sub-tomogram averaging of one class, from its volumes and rough centres alone.
+
+Expectation-maximisation: every particle is scored against the current average at all poses of a
+grid (`civa.alignment`), turned back by the best of them, and averaged in Fourier space
+(`civa.reconstruction`), each coefficient by what the contrast transfer and the missing wedge left
+of it.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from civa.alignment import (
+    Images,
+    Optics,
+    Particles,
+    best_poses,
+    noise_spectrum,
+    refine,
+    search,
+)
+from civa.fourier import Band, band, coefficients, interpolator, phases, slices
+from civa.poses import Matrices, grid_spacing_deg, rotation_grid, shift_grid
+from civa.reconstruction import (
+    fourier_shell_correlation,
+    insert,
+    recentred,
+    reconstruct,
+    shape_share,
+)
+
+logger = logging.getLogger(__name__)
+
+COARSE_ANGSTROM = 53.0  # where averaging from scratch begins
+MIDDLE_ANGSTROM = 40.0  # where half-sets part
+FEWEST = 10  # particles below which an average is hardly one
+LEAST = {  # figures below which an average is not to be trusted
+    "agreement": 0.8,  # correlation of the starts
+    "fsc": 0.5,  # of half-sets at 53 Å
+    "shape": 0.05,  # share of the power that is not in the radial mean
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How hard to try.
+
+    Attributes
+    ----------
+    starts
+        Averages from scratch, from different random particles; the likeliest is kept.
+    coarse_rotations, fine_rotations
+        Sizes of the even grids of rotations.
+    iterations, refinements
+        At 53 Å from scratch, and of the half-sets at full resolution.
+    temperature
+        Of the posterior over poses from scratch; at 1 it sticks in a ball.
+    """
+
+    starts: int = 2
+    coarse_rotations: int = 576
+    fine_rotations: int = 2304
+    iterations: int = 15
+    refinements: int = 3
+    temperature: float = 0.3
+    shift_voxels: float = 3.0
+    first_particles: int = 10
+    most_particles: int = 300  # from scratch
+
+
+@dataclass(frozen=True)
+class Average:
+    """The average of a class, and how it came about.
+
+    Attributes
+    ----------
+    density
+        (e, e, e) average, Wiener-filtered by its FSC, middle of the box at e // 2.
+    halves
+        (2, e, e, e) averages of the two half-sets, each aligned by itself below 53 Å.
+    fsc
+        (shells,) correlation of the half-sets in shells of 1 / box.
+    noise
+        (shells,) noise power of the particles.
+    matrices, centres, scores
+        (n, 3, 3), (n, 3) and (n,): poses of the particles and their log-likelihoods.
+    agreement
+        Correlation of the averages from different random starts, from 0 to 1; NaN for one start.
+    movement_deg
+        Median turn of the particles in the last iteration.
+    """
+
+    density: NDArray[np.float32]
+    halves: NDArray[np.float32]
+    fsc: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    matrices: Matrices
+    centres: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    agreement: float
+    movement_deg: float
+
+
+class Averager:
+    """Averages one class.
+
+    Parameters
+    ----------
+    images
+        Its volumes and rough centres.
+    optics
+        How they were imaged.
+    window
+        (e, e, e), see `soft_ball`: the particle and little of its neighbours.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        optics: Optics,
+        window: NDArray[np.float32],
+        *,
+        plan: Plan,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.images, self.optics, self.window, self.plan = images, optics, window, plan
+        self.generator, self.device = np.random.default_rng(seed), device
+        self.edge = window.shape[0]
+        self.ball = torch.from_numpy(window).to(device)
+
+    def run(self) -> Average:
+        """Average from scratch at 53 Å, then two half-sets by themselves to full resolution."""
+        reference, images, agreement = self._from_scratch()
+        halves = [images[half::2] for half in (0, 1)]
+        references = [reference, reference]
+        rotations = [torch.empty(0), torch.empty(0)]
+        picked = self._band(self.optics.shell(MIDDLE_ANGSTROM, self.edge))
+        grid = self._grid(self.plan.fine_rotations)
+        shifts = self._tensor(shift_grid(2))
+        turn = grid_spacing_deg(self.plan.fine_rotations) / 2
+        for _ in range(2):
+            for half, part in enumerate(halves):
+                cloud, _ = self._prepare(part, picked)
+                _, rotations[half], moves = best_poses(
+                    cloud,
+                    interpolator(references[half]),
+                    picked,
+                    grid,
+                    shifts,
+                    keep=3,
+                    turn_deg=turn,
+                )
+                total = insert(cloud, picked, rotations[half], moves)
+                references[half] = reconstruct(total, self.edge) * self.ball
+                halves[half] = _moved(part, moves)
+        return self._refine(halves, references, rotations, agreement, turn)
+
+    def _refine(
+        self,
+        halves: list[Images],
+        references: list[Tensor],
+        rotations: list[Tensor],
+        agreement: float,
+        turn: float,
+    ) -> Average:
+        """Refine the poses of each half-set against its own average, FSC-weighted together."""
+        picked = self._band(self.edge // 2 - 1)
+        prepared = [self._prepare(part, picked) for part in halves]
+        moves = [self._tensor(part.centres - part.cut_centres()) for part in halves]
+        scores, totals = [torch.empty(0)] * 2, [torch.empty(0)] * 2
+        turned = [torch.empty(0)] * 2
+        for step in range(self.plan.refinements):
+            for half, (cloud, _) in enumerate(prepared):
+                before = rotations[half]
+                scores[half], rotations[half], moves[half] = refine(
+                    cloud,
+                    interpolator(references[half]),
+                    picked,
+                    before,
+                    moves[half],
+                    first_turn_deg=turn / 2**step,
+                    first_shift=0.5,
+                    levels=3,
+                )
+                turned[half] = turns_deg(before, rotations[half])
+                totals[half] = insert(cloud, picked, rotations[half], moves[half])
+            raw = [(reconstruct(total, self.edge) * self.ball).cpu().numpy() for total in totals]
+            fsc = fourier_shell_correlation(*raw)
+            references = [
+                reconstruct(total, self.edge, self._tensor(fsc)) * self.ball for total in totals
+            ]
+        both = np.clip(2 * fsc / (1 + np.clip(fsc, -0.9, 1)), 0, 1)
+        density = reconstruct(totals[0] + totals[1], self.edge, self._tensor(both)) * self.ball
+        centres = [p.cut_centres() + m.cpu().numpy() for p, m in zip(halves, moves, strict=True)]
+        noise = torch.stack([noise for _, noise in prepared]).mean(dim=0)
+        return Average(
+            density=density.cpu().numpy(),
+            halves=np.stack(raw),
+            fsc=fsc,
+            noise=noise.double().cpu().numpy(),
+            matrices=interleave(*(r.double().cpu().numpy() for r in rotations)),
+            centres=interleave(*centres),
+            scores=interleave(*(s.double().cpu().numpy() for s in scores)),
+            agreement=agreement,
+            movement_deg=float(torch.cat(turned).median()),
+        )
+
+    def _from_scratch(self) -> tuple[Tensor, Images, float]:
+        """Average at 53 Å from several random starts; return the likeliest and its centres."""
+        picked = self._band(self.optics.shell(COARSE_ANGSTROM, self.edge))
+        cloud, _ = self._prepare(self.images, picked)
+        grid = self._grid(self.plan.coarse_rotations)
+        shifts = self._tensor(shift_grid(self.plan.shift_voxels))
+        used = cloud
+        if len(cloud) > self.plan.most_particles:
+            rows = self.generator.permutation(len(cloud))[: self.plan.most_particles]
+            used = cloud[torch.from_numpy(np.sort(rows)).to(self.device)]
+        starts = [self._one_start(used, picked, grid, shifts) for _ in range(self.plan.starts)]
+        (likelihood, reference), *others = sorted(starts, key=lambda start: -start[0])
+        agreement = float("nan")
+        if others:
+            agreement = min(self._similarity(other, reference, picked, grid) for _, other in others)
+        logger.info(
+            "at %g Å: log-likelihood %.1f per particle, starts agree at %.2f",
+            *(COARSE_ANGSTROM, likelihood, agreement),
+        )
+        _, _, places = search(cloud, interpolator(reference), picked, grid, shifts, keep=1)
+        return reference, _moved(self.images, shifts[places[:, 0]]), agreement
+
+    def _one_start(
+        self, cloud: Particles, picked: Band, grid: Tensor, shifts: Tensor
+    ) -> tuple[float, Tensor]:
+        first = self.generator.permutation(len(cloud))[: self.plan.first_particles]
+        turns = grid[torch.from_numpy(self.generator.integers(len(grid), size=len(first)))]
+        rows = torch.from_numpy(first).to(self.device)
+        total = insert(cloud[rows], picked, turns, torch.zeros(len(first), 3, device=self.device))
+        reference = reconstruct(total, self.edge) * self.ball
+        previous = None
+        for _ in range(self.plan.iterations):
+            scores, turns, places = search(
+                cloud, interpolator(reference), picked, grid, shifts, keep=8
+            )
+            weights = (scores / self.plan.temperature).softmax(dim=1)
+            total = insert(
+                cloud.shared(weights), picked, grid[turns.flatten()], shifts[places.flatten()]
+            )
+            reference = recentred(reconstruct(total, self.edge) * self.ball)
+            if previous is not None and (turns[:, 0] != previous).float().mean() < 0.02:
+                break
+            previous = turns[:, 0]
+        return float(scores[:, 0].mean()), reference
+
+    def _similarity(self, one: Tensor, other: Tensor, picked: Band, grid: Tensor) -> float:
+        """Correlation of two references in a band, at their best relative pose."""
+        views = coefficients(one[None], picked)
+        cloud = Particles(views, torch.ones_like(views.real))
+        transform = interpolator(other)
+        _, rotations, moves = best_poses(
+            cloud,
+            transform,
+            picked,
+            grid,
+            self._tensor(shift_grid(2)),
+            keep=5,
+            turn_deg=grid_spacing_deg(len(grid)) / 2,
+        )
+        turned = slices(transform, rotations, picked.frequencies)
+        moved = views * phases(picked.frequencies, moves)
+        cross = (turned.conj() * moved).sum().real
+        return float(cross / (turned.norm() * moved.norm()).clamp_min(1e-20))
+
+    def _prepare(self, images: Images, picked: Band) -> tuple[Particles, Tensor]:
+        found = images.coefficients(picked, self.window)
+        noise = noise_spectrum(found, picked)
+        transfer = self.optics.transfer(picked, images.defocus_um)
+        return Particles.prepare(found, transfer, noise, picked, self.window), noise
+
+    def _band(self, shell: int) -> Band:
+        return band(
+            self.edge,
+            highest_shell=shell,
+            max_tilt_deg=self.optics.max_tilt_deg,
+            device=self.device,
+        )
+
+    def _grid(self, count: int) -> Tensor:
+        return self._tensor(rotation_grid(count))
+
+    def _tensor(self, values: NDArray) -> Tensor:
+        return torch.from_numpy(np.asarray(values)).float().to(self.device)
+
+
+class Aligner:
+    """Aligns volumes with the average of their class.
+
+    Parameters
+    ----------
+    density
+        (e, e, e) the average.
+    noise
+        (shells,) noise power from shell 1 on.
+    """
+
+    def __init__(
+        self,
+        density: NDArray,
+        noise: NDArray[np.float64],
+        optics: Optics,
+        window: NDArray[np.float32],
+        *,
+        device: torch.device,
+        rotations: int = 1152,
+        shift_voxels: float = 3.0,
+        finest_angstrom: float = 28.0,
+    ) -> None:
+        edge = window.shape[0]
+        self.optics, self.window = optics, window
+        self.transform = interpolator(torch.from_numpy(np.array(density)).float().to(device))
+        self.noise = torch.from_numpy(np.concatenate([[1.0], noise])).float().to(device)
+        self.bands = [
+            band(edge, highest_shell=shell, max_tilt_deg=optics.max_tilt_deg, device=device)
+            for shell in (
+                optics.shell(MIDDLE_ANGSTROM, edge),
+                min(optics.shell(finest_angstrom, edge), len(noise)),
+            )
+        ]
+        self.grid = torch.from_numpy(rotation_grid(rotations)).float().to(device)
+        self.shifts = torch.from_numpy(shift_grid(shift_voxels)).float().to(device)
+        self.turn = grid_spacing_deg(rotations) / 2
+
+    def align(self, images: Images) -> tuple[NDArray, NDArray, NDArray]:
+        """Search from the rough centres, then refine around what was found.
+
+        Returns
+        -------
+        Scores (n,), matrices (n, 3, 3) and centres (n, 3).
+        """
+        _, rotations, moves = best_poses(
+            self._prepare(images, self.bands[0]),
+            self.transform,
+            self.bands[0],
+            self.grid,
+            self.shifts,
+            keep=3,
+            turn_deg=self.turn,
+        )
+        images = _moved(images, moves)
+        moves = torch.from_numpy(images.centres - images.cut_centres()).to(moves)
+        scores, rotations, moves = refine(
+            self._prepare(images, self.bands[1]),
+            self.transform,
+            self.bands[1],
+            rotations,
+            moves,
+            first_turn_deg=self.turn / 4,
+            first_shift=0.5,
+            levels=3,
+        )
+        return (
+            scores.double().cpu().numpy(),
+            rotations.double().cpu().numpy(),
+            _moved(images, moves).centres,
+        )
+
+    def _prepare(self, images: Images, picked: Band) -> Particles:
+        found = images.coefficients(picked, self.window)
+        transfer = self.optics.transfer(picked, images.defocus_um)
+        return Particles.prepare(found, transfer, self.noise, picked, self.window)
+
+
+def _moved(images: Images, moves: Tensor) -> Images:
+    """Images whose centres are moved from where their boxes were cut out."""
+    return replace(images, centres=images.cut_centres() + moves.double().cpu().numpy())
+
+
+def interleave(even: NDArray, odd: NDArray) -> NDArray:
+    """Bring the rows 0, 2, 4 ... and 1, 3, 5 ... back into their order."""
+    whole = np.empty((len(even) + len(odd), *even.shape[1:]), dtype=even.dtype)
+    whole[0::2], whole[1::2] = even, odd
+    return whole
+
+
+def turns_deg(before: Tensor, after: Tensor) -> Tensor:
+    """Angles (n,) between rotations (n, 3, 3), in degrees."""
+    trace = (before * after).sum(dim=(1, 2))
+    return ((trace - 1) / 2).clamp(-1, 1).acos().rad2deg()
+
+
+def doubts(average: Average, optics: Optics, window: NDArray) -> list[str]:
+    """Say what speaks against an average, with the figure and what to do; often nothing."""
+    found = []
+    n, edge = len(average.scores), window.shape[0]
+    if n < FEWEST:
+        found.append(
+            f"{n} volumes are too few to average (expected {FEWEST} or more): trust the network's "
+            "masks, not the aligned ones"
+        )
+    if average.agreement < LEAST["agreement"]:
+        found.append(
+            f"averages from different starts correlate at {average.agreement:.2f} (expected "
+            f"{LEAST['agreement']} or more): the alignment did not converge; add volumes or "
+            "starts, or look whether the class mixes structures"
+        )
+    shell = max(optics.shell(COARSE_ANGSTROM, edge), 1)
+    if average.fsc[shell] < LEAST["fsc"]:
+        found.append(
+            f"the half-sets correlate at {average.fsc[shell]:.2f} at {COARSE_ANGSTROM:g} Å "
+            f"(expected {LEAST['fsc']} or more): they disagree; add volumes, or check the labels"
+        )
+    share = shape_share(average.density, window)
+    if share < LEAST["shape"]:
+        found.append(
+            f"{100 * share:.1f} % of the average's power is not in its radial mean (expected "
+            f"{100 * LEAST['shape']:.0f} % or more): it is a featureless ball, so poses mean little"
+        )
+    return found

@@ -1,0 +1,69 @@
+"""Where the target lies: centres from localization maps and density (class labels only)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+MEAN_SHIFT_STEPS = 5
+CAM_SHARE = 0.10  # of the voxels of a map: its peak
+
+
+def mean_shift(
+    density: NDArray, starts: NDArray[np.float64], *, window: float
+) -> NDArray[np.float64]:
+    """Move positions to the centre of the density within a Gaussian window, a few times.
+
+    Parameters
+    ----------
+    density
+        (n, d, h, w), not negative.
+    starts
+        (n, 3) z, y, x in voxels.
+    window
+        Standard deviation in voxels.
+
+    Returns
+    -------
+    (n, 3) z, y, x.
+    """
+    voxels = np.indices(density.shape[1:]).reshape(3, -1).astype(float)  # (3, p)
+    centres = np.array(starts, dtype=float)
+    for row, volume in enumerate(density):
+        for _ in range(MEAN_SHIFT_STEPS):
+            squared = ((voxels - centres[row][:, None]) ** 2).sum(axis=0)
+            weights = volume.ravel() * np.exp(-0.5 * squared / window**2)
+            centres[row] = voxels @ weights / max(weights.sum(), 1e-12)
+    return centres
+
+
+def above_mean(smooth: NDArray) -> NDArray[np.float32]:
+    """Keep what of low-passed volumes (n, d, h, w) lies above their mean; 0 elsewhere."""
+    return np.clip(smooth - smooth.mean(axis=(-3, -2, -1), keepdims=True), 0, None)
+
+
+def seed_centres(smooth: NDArray, cams: NDArray, *, window: float = 3.0) -> NDArray[np.float64]:
+    """Find the target that a localization map points at.
+
+    The start is the centroid of the map's best tenth of the voxels; mean-shift steps then move
+    it to the centre of the density there.
+
+    Parameters
+    ----------
+    smooth
+        (n, d, h, w) low-passed volumes, protein bright.
+    cams
+        (n, d, h, w) localization maps, such as Grad-CAM; an empty one starts in the middle.
+    window
+        Standard deviation in voxels.
+
+    Returns
+    -------
+    (n, 3) z, y, x in voxels.
+    """
+    flat = np.asarray(cams, dtype=np.float32).reshape(len(cams), -1)
+    keep = max(1, round(CAM_SHARE * flat.shape[1]))
+    peak = (flat >= np.partition(flat, -keep, axis=1)[:, -keep, None]) & (flat > 0)
+    voxels = np.indices(cams.shape[1:]).reshape(3, -1)
+    counts = peak.sum(axis=1)
+    middle = np.array(cams.shape[1:]) // 2
+    starts = np.where(counts[:, None] > 0, peak @ voxels.T / np.maximum(counts, 1)[:, None], middle)
+    return mean_shift(above_mean(smooth), starts, window=window)

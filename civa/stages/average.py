@@ -1,0 +1,119 @@
+"""Volumes and class labels -> the average of every class: density, half-sets and FSC."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from civa.alignment import Images, Optics
+from civa.averaging import Average, Averager, Plan, doubts
+from civa.baselines import lowpass
+from civa.centres import seed_centres
+from civa.dataset import ParticleSet, read_defocus
+from civa.files import write_csv, write_json
+from civa.fourier import window_for
+from civa.imaging import Microscope
+from civa.reconstruction import resolution_angstrom, shape_share
+from civa.training import prepare
+from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    volumes: Path,
+    gradcam: Path,
+    particles: Path,
+    split: Path,
+    *,
+    averages: Path,
+    first_halves: Path,
+    second_halves: Path,
+    spectra: Path,
+    metrics: Path,
+    radius_voxels: float | None = None,
+    starts: int = 2,
+    max_tilt_deg: float = 60.0,
+    voltage_kv: float = 300.0,
+    spherical_aberration_mm: float = 2.7,
+    amplitude_contrast: float = 0.07,
+    seed: int = 1,
+    threads: int = 1,
+    gpu: str = "auto",
+) -> None:
+    """Align and average the training volumes of every class, told nothing but the class.
+
+    Stacks hold one map per class, in the order of the labels.  The contrast transfer is corrected
+    volume by volume where the particle table has a column ``defocus_um``.
+    """
+    device = prepare(seed, threads, gpu)
+    data = ParticleSet(particles, split)
+    stack, cams = read_stack(volumes), read_stack(gradcam)
+    microscope = Microscope(voltage_kv, spherical_aberration_mm, amplitude_contrast)
+    optics = Optics(stack_voxel_size(volumes), max_tilt_deg, microscope)
+    defocus = read_defocus(data.table)
+    if defocus is None:
+        logger.warning(
+            "%s has no column defocus_um: the contrast transfer is not known, and averages are "
+            "corrected by a generic boost of low frequencies",
+            particles,
+        )
+    window = window_for(stack.shape[1], radius_voxels)
+    train = data.parts["train"]
+    found: list[Average] = []
+    reports = {}
+    for label, name in enumerate(data.names, start=1):
+        rows = train[data.labels[train] == label]
+        boxes = standardize(stack[rows])
+        centres = seed_centres(lowpass(boxes, 1.5), cams[rows])
+        images = Images(boxes, centres, None if defocus is None else defocus[rows])
+        logger.info("class %s, %d volumes", name, len(rows))
+        average = Averager(
+            images, optics, window, plan=Plan(starts), seed=seed, device=device
+        ).run()
+        against = doubts(average, optics, window)
+        for doubt in against:
+            logger.warning("class %s: %s", name, doubt)
+        found.append(average)
+        reports[name] = {
+            "volumes": len(rows),
+            "resolution_angstrom": round(
+                resolution_angstrom(average.fsc, optics, stack.shape[1]), 1
+            ),
+            "agreement_of_starts": round(average.agreement, 3),
+            "last_turn_deg": round(average.movement_deg, 2),
+            "shape_share": round(shape_share(average.density, window), 3),
+            "score_median": round(float(np.median(average.scores)), 3),
+            "doubts": against,
+        }
+    voxel_size = optics.voxel_size_angstrom
+    write_stack(averages, np.stack([a.density for a in found]), voxel_size_angstrom=voxel_size)
+    for half, path in enumerate((first_halves, second_halves)):
+        maps = np.stack([average.halves[half] for average in found])
+        write_stack(path, maps, voxel_size_angstrom=voxel_size)
+    write_csv(spectra, _spectra(data.names, found, stack.shape[1] * voxel_size))
+    record = {"radius_voxels": radius_voxels, "defocus_known": defocus is not None}
+    optics_record = {
+        "max_tilt_deg": max_tilt_deg,
+        "voltage_kv": voltage_kv,
+        "spherical_aberration_mm": spherical_aberration_mm,
+        "amplitude_contrast": amplitude_contrast,
+    }
+    write_json(metrics, {**record, **optics_record, "classes": reports})
+
+
+def _spectra(names: list[str], found: list[Average], extent_angstrom: float) -> pd.DataFrame:
+    """One line per class and shell: FSC of the half-sets and noise power."""
+    tables = []
+    for name, average in zip(names, found, strict=True):
+        shells = np.arange(1, len(average.noise))
+        columns = {
+            "class": name,
+            "shell": shells,
+            "resolution_angstrom": np.round(extent_angstrom / shells, 2),
+            "fsc": average.fsc[shells],
+            "noise_power": average.noise[shells],
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables)

@@ -1,0 +1,81 @@
+"""Averages and poses -> masks: the average, turned into every volume, and cut at a contour."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from civa.dataset import ParticleSet, read_guides
+from civa.files import read_json, write_json
+from civa.pasting import CONTOUR, CONTOURS, paste, relative_to_peak
+from civa.poses import read_poses
+from civa.reconstruction import boosted
+from civa.selection import Validation, choose
+from civa.training import prepare
+from civa.volume import read_stack, stack_voxel_size, write_stack
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    volumes: Path,
+    averages: Path,
+    metrics: Path,
+    alignment: Path,
+    masks: Path,
+    particles: Path,
+    split: Path,
+    predictions: Path,
+    *,
+    pasted: Path,
+    out: Path,
+    choice: Path,
+    tuned: Path,
+    tuned_choice: Path,
+    contour: float = CONTOUR,
+    threads: int = 1,
+    gpu: str = "auto",
+) -> None:
+    """Turn the average of its class into every volume and cut it at a share of its peak.
+
+    ``out`` is cut at ``contour``, without a look at any mask; ``tuned`` where validation is best.
+    """
+    device = prepare(0, threads, gpu)
+    data = ParticleSet(particles, split)
+    maps, known = read_stack(averages), read_json(metrics)
+    stack, voxel_size = read_stack(volumes), stack_voxel_size(volumes)
+    guides = read_guides(predictions)
+    matrices, offsets = read_poses(alignment, data.table)
+    centres = offsets + np.array(stack.shape[1:]) // 2
+    densities = np.zeros(stack.shape, dtype=np.float16)
+    for label in range(1, len(data.names) + 1):
+        members = np.flatnonzero(guides == label)
+        density = maps[label - 1]
+        if not known["defocus_known"]:
+            density = boosted(density, voxel_size)
+        densities[members] = paste(
+            relative_to_peak(density),
+            matrices[members],
+            centres[members],
+            stack.shape[1:],
+            device=device,
+        )
+    validation = Validation(masks, particles, split, predictions)
+    best = contour
+    tried: dict[str, float] = {}
+    if validation.is_possible:
+        held_out = densities[validation.indices]
+        nearest = sorted(CONTOURS, key=lambda value: abs(value - contour))
+        best, tried = choose(nearest, lambda value: validation.miou(held_out > value))
+    write_stack(pasted, densities, voxel_size_angstrom=voxel_size)
+    for path, record, level, figures in (
+        (out, choice, contour, {}),
+        (tuned, tuned_choice, best, tried),
+    ):
+        found = densities > level
+        empty = int((~found.any(axis=(-3, -2, -1))).sum())
+        if empty:
+            logger.warning("%d of %d masks are empty at a contour of %g", empty, len(found), level)
+        labels = found * guides[:, None, None, None]
+        write_stack(path, labels, voxel_size_angstrom=voxel_size)
+        write_json(record, {"contour": level, "validation_miou": figures, "empty": empty})

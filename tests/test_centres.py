@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from civa.centres import above_mean, mean_shift, seed_centres
+
+
+def blob(centre: tuple[float, float, float], *, edge: int = 24, sigma: float = 2.0) -> np.ndarray:
+    axes = np.indices((edge,) * 3, sparse=True)
+    squared = sum((axis - c) ** 2.0 for axis, c in zip(axes, centre, strict=True))
+    return np.exp(-0.5 * squared / sigma**2)
+
+
+def test_mean_shift_climbs_to_a_blob_within_its_reach():
+    density = blob((9.3, 14.0, 11.6))[None]
+    (found,) = mean_shift(density, np.array([[11.0, 12.0, 12.0]]), window=3.0)
+    assert found == pytest.approx([9.3, 14.0, 11.6], abs=0.15)
+
+
+def test_mean_shift_stays_where_there_is_nothing_but_takes_no_nan():
+    (found,) = mean_shift(np.zeros((1, 8, 8, 8)), np.array([[4.0, 4.0, 4.0]]), window=2.0)
+    assert np.isfinite(found).all()
+
+
+def test_above_mean_is_never_negative_and_0_below_the_mean():
+    values = np.arange(8.0).reshape(1, 2, 2, 2)
+    assert above_mean(values).ravel().tolist() == [0, 0, 0, 0, 0.5, 1.5, 2.5, 3.5]
+
+
+def test_the_map_decides_between_two_equal_blobs():
+    first, second = (6.0, 7.0, 6.0), (17.0, 16.0, 18.0)
+    smooth = (blob(first) + blob(second))[None]
+    for target in (first, second):
+        cam = blob(target, sigma=4.0)[None].astype(np.float16)
+        (found,) = seed_centres(smooth, cam)
+        assert found == pytest.approx(target, abs=0.3)
+
+
+def test_an_empty_map_starts_in_the_middle():
+    smooth = blob((13.0, 12.0, 11.0))[None]
+    (found,) = seed_centres(smooth, np.zeros_like(smooth, dtype=np.float16))
+    assert found == pytest.approx([13.0, 12.0, 11.0], abs=0.3)
