@@ -19,6 +19,11 @@ from civa.structures import PHANTOM_PREFIX, find_structure
 
 Config = Mapping[str, Any]
 
+IMAGING = (  # settings of the simulation that averaging has to know
+    *("max_tilt_deg", "voltage_kv"),
+    *("spherical_aberration_mm", "amplitude_contrast"),
+)
+
 BASE = "civa-net"  # the variant that overrides nothing
 SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.yaml"
 

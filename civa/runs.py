@@ -25,7 +25,11 @@ for _product, _parent in (
     ("iva", "pairs"),
     ("segment", "iva"),
     ("crf", "segment"),
+    ("average", "seeds"),
+    ("align", "average"),
+    ("paste", "align"),
     ("voxresnet_pseudo", "pseudo_labels"),
+    ("voxresnet_consensus", "paste"),
 ):
     LINEAGE[_product] = (*LINEAGE[_parent], _product)
 LINEAGE["voxresnet_full"] = ("voxresnet_full",)
@@ -55,12 +59,16 @@ METHODS = {
     "voxresnet_pseudo": Method("seg. w/o IVA", "voxresnet_pseudo", "image"),
     "iva": Method("+ IVA (CIVA-Net)", "segment", "image"),
     "crf": Method("+ CRF (CIVA-Net, 3D-CRF)", "crf", "image"),
+    "consensus": Method("CIVA-Consensus", "paste", "image"),
+    "consensus_tuned": Method("CIVA-Consensus, tuned contour", "paste", "image"),
+    "voxresnet_consensus": Method("seg. on consensus masks", "voxresnet_consensus", "image"),
     "unet_slice": Method("3D U-Net_s", "unet_slice", "slice"),
     "voxresnet_full": Method("VoxResNet_f", "voxresnet_full", "voxel"),
 }
 TRIVIAL = tuple(name for name, method in METHODS.items() if method.product == "trivial")
 BASELINES = {  # optional rows: (network, supervision)
     "voxresnet_pseudo": ("voxresnet", "pseudo"),
+    "voxresnet_consensus": ("voxresnet", "pseudo"),
     "unet_slice": ("unet", "slice"),
     "voxresnet_full": ("voxresnet", "full"),
 }

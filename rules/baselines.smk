@@ -1,13 +1,14 @@
 # Section 5.3: networks with stronger supervision, and VoxResNet on the pseudo labels.
 # REQUIRED INPUTS: volumes.mrcs, masks.mrcs, masks/cooccurrence.mrcs (the pseudo labels)
-# OUTPUTS: weights, curves and masks of voxresnet_full, unet_slice, voxresnet_pseudo
+# OUTPUTS: weights, curves and masks of voxresnet_full, unet_slice, voxresnet_pseudo and
+# voxresnet_consensus (beyond the paper: trained on masks/consensus.mrcs)
 
 
 rule train_segmenter:
     input:
         volumes=VOLUMES,
         annotations=annotations,
-        masks=MASKS,
+        masks=validation_masks,
         particles=PARTICLES,
         split=SPLIT,
         code=code("train_segmenter"),
@@ -49,7 +50,7 @@ rule apply_segmenter:
         volumes=VOLUMES,
         weights="results/{dataset}/seed{seed}/{variant}/{baseline}.safetensors",
         metrics="results/{dataset}/seed{seed}/{variant}/{baseline}.json",
-        masks=MASKS,
+        masks=validation_masks,
         particles=PARTICLES,
         split=SPLIT,
         code=code("apply_segmenter"),

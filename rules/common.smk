@@ -63,6 +63,21 @@ FILES = {
     "iva": ["iva.safetensors", "iva_curve.csv"],
     "segment": ["segmentation.mrcs", "masks/iva.mrcs", "masks/iva.json"],
     "crf": ["masks/crf.mrcs", "masks/crf.json"],
+    "average": [
+        "averages.mrcs",
+        "averages_half1.mrcs",
+        "averages_half2.mrcs",
+        "averages.csv",
+        "averages.json",
+    ],
+    "align": ["alignment.csv", "alignment.star"],
+    "paste": [
+        "pasted.mrcs",
+        "masks/consensus.mrcs",
+        "masks/consensus.json",
+        "masks/consensus_tuned.mrcs",
+        "masks/consensus_tuned.json",
+    ],
 }
 for name in civa_runs.BASELINES:
     FILES[name] = [f"{name}.safetensors", f"{name}.json", f"{name}_curve.csv"]
@@ -138,6 +153,14 @@ def simulation_flags(keys=(), without=()):
         return civa_config.command_flags(kept)
 
     return of
+
+
+def imaging_flags(wildcards):
+    """Input function: how a simulated data set was imaged, unless the section says otherwise."""
+    own = civa_config.settings(config, "average", wildcards.dataset, wildcards.variant)
+    if civa_config.is_imported(config, wildcards.dataset):
+        return ""
+    return simulation_flags(civa_config.IMAGING, without=own)(wildcards)
 
 
 def made(product, name):
@@ -239,6 +262,15 @@ def annotations(wildcards):
     """Input function: what supervises a baseline."""
     if wildcards.baseline == "voxresnet_pseudo":
         return made("pseudo_labels", "masks/cooccurrence.mrcs")(wildcards)
+    if wildcards.baseline == "voxresnet_consensus":
+        return made("paste", "masks/consensus.mrcs")(wildcards)
+    return MASKS.format(dataset=wildcards.dataset)
+
+
+def validation_masks(wildcards):
+    """Input function: what a baseline's epoch and cut are chosen on; ours needs no ground truth."""
+    if wildcards.baseline == "voxresnet_consensus":
+        return annotations(wildcards)
     return MASKS.format(dataset=wildcards.dataset)
 
 

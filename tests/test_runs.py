@@ -23,6 +23,7 @@ from civa.runs import (
 )
 
 CORE = [name for name in LINEAGE if name not in BASELINES]
+CONSENSUS = ["consensus", "consensus_tuned"]
 
 
 def configuration(**variants: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +56,8 @@ def test_without_variants_the_method_owns_everything() -> None:
     config = {"seeds": [1], "datasets": {"one": None}}
     assert variants(config) == [BASE]
     assert products(config, BASE) == CORE
-    assert methods(config, BASE) == ["respondcam", "gradcam", "cooccurrence", "iva", "crf"]
+    paper = ["respondcam", "gradcam", "cooccurrence", "iva", "crf"]
+    assert methods(config, BASE) == [*paper, *CONSENSUS]
     assert all(home(config, product, BASE) == BASE for product in LINEAGE)
 
 
@@ -83,8 +85,10 @@ def test_variants_come_after_the_method_in_their_order() -> None:
         (
             {"classifier": {"epochs": 1}},
             CORE,
-            ["respondcam", "gradcam", "cooccurrence", "iva", "crf"],
+            ["respondcam", "gradcam", "cooccurrence", "iva", "crf", *CONSENSUS],
         ),
+        ({"average": {"starts": 1}}, ["average", "align", "paste"], CONSENSUS),
+        ({"paste": {"contour": 0.2}}, ["paste"], CONSENSUS),
     ],
 )
 def test_a_variant_owns_only_what_it_changes(
@@ -174,7 +178,7 @@ def test_rows_of_every_data_set_and_seed() -> None:
     for dataset in ("one", "two"):
         for seed in (1, 2):
             own = Counter(r.variant for r in found if (r.dataset, r.seed) == (dataset, seed))
-            assert own == {BASE: 5, "v": 2}
+            assert own == {BASE: 7, "v": 2}
 
 
 def test_trivial_rows_learn_nothing_and_appear_once() -> None:

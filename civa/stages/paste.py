@@ -34,13 +34,12 @@ def run(
     tuned_choice: Path,
     contour: float = CONTOUR,
     threads: int = 1,
-    gpu: str = "auto",
 ) -> None:
     """Turn the average of its class into every volume and cut it at a share of its peak.
 
     ``out`` is cut at ``contour``, without a look at any mask; ``tuned`` where validation is best.
     """
-    device = prepare(0, threads, gpu)
+    device = prepare(0, threads, "never")
     data = ParticleSet(particles, split)
     maps, known = read_stack(averages), read_json(metrics)
     stack, voxel_size = read_stack(volumes), stack_voxel_size(volumes)

@@ -1,0 +1,119 @@
+# Beyond the paper: averages of every class, poses of all targets, masks by alignment.
+# REQUIRED INPUTS: volumes.mrcs, gradcam.mrcs, predictions.csv (class labels only)
+# OUTPUTS: averages*.mrcs, averages.csv (FSC), alignment.{csv,star}, pasted.mrcs,
+# masks/consensus.mrcs (contour without a look at masks) and masks/consensus_tuned.mrcs
+
+
+rule average:
+    input:
+        volumes=VOLUMES,
+        gradcam=made("seeds", "gradcam.mrcs"),
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("average"),
+    output:
+        averages="results/{dataset}/seed{seed}/{variant}/averages.mrcs",
+        first_halves="results/{dataset}/seed{seed}/{variant}/averages_half1.mrcs",
+        second_halves="results/{dataset}/seed{seed}/{variant}/averages_half2.mrcs",
+        spectra="results/{dataset}/seed{seed}/{variant}/averages.csv",
+        metrics="results/{dataset}/seed{seed}/{variant}/averages.json",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/average.log",
+    benchmark:
+        "benchmarks/{dataset}/seed{seed}/{variant}/average.tsv"
+    group:
+        "maps_{dataset}_{seed}"
+    conda:
+        "../envs/civa.yaml"
+    threads: TORCH_THREADS
+    resources:
+        **needs("average"),
+        gpu=GPUS,
+    params:
+        gpu=GPU_USE,
+        imaging=imaging_flags,
+        flags=flags("average"),
+    shell:
+        "python -m civa average --volumes {input.volumes:q} --gradcam {input.gradcam:q} "
+        + TABLES
+        + " --averages {output.averages:q} --first-halves {output.first_halves:q} "
+        "--second-halves {output.second_halves:q} --spectra {output.spectra:q} "
+        "--metrics {output.metrics:q} --seed {wildcards.seed} "
+        "--threads {threads} --gpu {params.gpu} {params.imaging} {params.flags} --log {log:q}"
+
+
+rule align:
+    input:
+        volumes=VOLUMES,
+        gradcam=made("seeds", "gradcam.mrcs"),
+        particles=PARTICLES,
+        split=SPLIT,
+        predictions=made("seeds", "predictions.csv"),
+        averages=made("average", "averages.mrcs"),
+        spectra=made("average", "averages.csv"),
+        metrics=made("average", "averages.json"),
+        code=code("align"),
+    output:
+        alignment="results/{dataset}/seed{seed}/{variant}/alignment.csv",
+        star="results/{dataset}/seed{seed}/{variant}/alignment.star",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/align.log",
+    benchmark:
+        "benchmarks/{dataset}/seed{seed}/{variant}/align.tsv"
+    group:
+        "maps_{dataset}_{seed}"
+    conda:
+        "../envs/civa.yaml"
+    threads: TORCH_THREADS
+    resources:
+        **needs("align"),
+        gpu=GPUS,
+    params:
+        gpu=GPU_USE,
+        flags=flags("align"),
+    shell:
+        "python -m civa align --volumes {input.volumes:q} --gradcam {input.gradcam:q} "
+        + TABLES
+        + " --predictions {input.predictions:q} --averages {input.averages:q} "
+        "--spectra {input.spectra:q} --metrics {input.metrics:q} "
+        "--alignment {output.alignment:q} --star {output.star:q} "
+        "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
+
+
+rule paste:
+    input:
+        volumes=VOLUMES,
+        averages=made("average", "averages.mrcs"),
+        metrics=made("average", "averages.json"),
+        alignment=made("align", "alignment.csv"),
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        predictions=made("seeds", "predictions.csv"),
+        code=code("paste"),
+    output:
+        pasted="results/{dataset}/seed{seed}/{variant}/pasted.mrcs",
+        masks="results/{dataset}/seed{seed}/{variant}/masks/consensus.mrcs",
+        choice="results/{dataset}/seed{seed}/{variant}/masks/consensus.json",
+        tuned="results/{dataset}/seed{seed}/{variant}/masks/consensus_tuned.mrcs",
+        tuned_choice="results/{dataset}/seed{seed}/{variant}/masks/consensus_tuned.json",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/paste.log",
+    benchmark:
+        "benchmarks/{dataset}/seed{seed}/{variant}/paste.tsv"
+    group:
+        "maps_{dataset}_{seed}"
+    conda:
+        "../envs/civa.yaml"
+    threads: TORCH_THREADS
+    resources:
+        **needs("paste"),
+    params:
+        flags=flags("paste"),
+    shell:
+        "python -m civa paste --volumes {input.volumes:q} --averages {input.averages:q} "
+        "--metrics {input.metrics:q} --alignment {input.alignment:q} "
+        + TRUTH
+        + " --pasted {output.pasted:q} --out {output.masks:q} --choice {output.choice:q} "
+        "--tuned {output.tuned:q} --tuned-choice {output.tuned_choice:q} "
+        "--threads {threads} {params.flags} --log {log:q}"
