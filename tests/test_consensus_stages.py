@@ -1,0 +1,291 @@
+"""average, align and paste on two shapes at random poses, told nothing but their class."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.transform import Rotation
+from test_alignment import turned
+
+from civa.dataset import PARTS
+from civa.files import read_json, write_csv
+from civa.imaging import Microscope, convolve_transfer
+from civa.metrics import iou
+from civa.poses import from_relion_angles_deg, read_poses, to_matrices
+from civa.stages import align, average, paste
+from civa.volume import read_stack, stack_voxel_size, write_stack
+
+pytestmark = pytest.mark.usefixtures("settings_restored")
+
+EDGE, VOXEL = 24, 20.0
+NAMES = ("bent", "long")
+SIZES = {"train": 16, "validation": 3, "test": 3}  # of each class
+MOST_MAPS = ("averages.mrcs", "h1.mrcs", "h2.mrcs")
+
+
+def blobs(*parts: tuple[float, float, float, float]) -> np.ndarray:
+    axes = np.indices((EDGE,) * 3, sparse=True)
+    total = np.zeros((EDGE,) * 3)
+    for z, y, x, sigma in parts:
+        centre = np.array([z, y, x]) + EDGE // 2
+        squared = sum((axis - c) ** 2.0 for axis, c in zip(axes, centre, strict=True))
+        total = np.maximum(total, np.exp(-0.5 * squared / sigma**2))
+    return total.astype(np.float32)
+
+
+SHAPES = (
+    blobs((0, 0, 5, 1.8), (0, 4, -2, 1.8), (-4, -2, -2, 2.2)),
+    blobs((0, 0, -4, 1.6), (0, 0, 0, 1.6), (0, 0, 4, 2.0), (2.5, 0, 4, 1.4)),
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set of both shapes, its truth, and where products go."""
+
+    folder: Path
+    matrices: np.ndarray
+    shifts: np.ndarray
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    @property
+    def tables(self) -> dict[str, Path]:
+        return {name: self.path(f"{name}.csv") for name in ("particles", "split")}
+
+    def average(self, **settings: Any) -> dict[str, Any]:
+        average.run(
+            self.path("volumes.mrcs"),
+            self.path("gradcam.mrcs"),
+            **self.tables,
+            averages=self.path("averages.mrcs"),
+            first_halves=self.path("h1.mrcs"),
+            second_halves=self.path("h2.mrcs"),
+            spectra=self.path("averages.csv"),
+            metrics=self.path("averages.json"),
+            **{"starts": 1, **settings},
+        )
+        return read_json(self.path("averages.json"))
+
+    def align(self, **settings: Any) -> pd.DataFrame:
+        align.run(
+            self.path("volumes.mrcs"),
+            self.path("gradcam.mrcs"),
+            **self.tables,
+            predictions=self.path("predictions.csv"),
+            averages=self.path("averages.mrcs"),
+            spectra=self.path("averages.csv"),
+            metrics=self.path("averages.json"),
+            alignment=self.path("alignment.csv"),
+            star=self.path("alignment.star"),
+            **settings,
+        )
+        return pd.read_csv(self.path("alignment.csv"), dtype={"id": str})
+
+    def paste(self, **settings: Any) -> np.ndarray:
+        paste.run(
+            self.path("volumes.mrcs"),
+            self.path("averages.mrcs"),
+            self.path("averages.json"),
+            self.path("alignment.csv"),
+            self.path("masks.mrcs"),
+            **self.tables,
+            predictions=self.path("predictions.csv"),
+            pasted=self.path("pasted.mrcs"),
+            out=self.path("consensus.mrcs"),
+            choice=self.path("consensus.json"),
+            tuned=self.path("tuned.mrcs"),
+            tuned_choice=self.path("tuned.json"),
+            **settings,
+        )
+        return np.asarray(read_stack(self.path("consensus.mrcs")))
+
+
+def make(folder: Path, *, noise: float = 1.0, sizes: dict[str, int] = SIZES) -> Data:
+    generator = np.random.default_rng(4)
+    per_class = sum(sizes.values())
+    n = 2 * per_class
+    labels = np.repeat([1, 2], per_class)
+    matrices = to_matrices(Rotation.random(n, rng=generator))
+    shifts = generator.uniform(-2.5, 2.5, size=(n, 3))
+    clean = np.stack(
+        [turned(SHAPES[k - 1], m, s) for k, m, s in zip(labels, matrices, shifts, strict=True)]
+    )
+    defocus = generator.uniform(4, 7, size=n)
+    boxes = np.stack(
+        [
+            convolve_transfer(
+                volume, defocus_um=d, max_tilt_deg=60, microscope=Microscope(), voxel=VOXEL
+            )
+            for volume, d in zip(clean, defocus, strict=True)
+        ]
+    )
+    boxes += noise * boxes.std() * generator.standard_normal(boxes.shape)
+    cams = np.stack([turned(blobs((0, 0, 0, 3.0)), np.eye(3), s) for s in shifts])
+    masks = (clean > 0.25) * labels[:, None, None, None]
+    stacks = {"volumes": boxes.astype(np.float32), "gradcam": cams.astype(np.float16)}
+    for name, stack in {**stacks, "masks": masks.astype(np.int8)}.items():
+        write_stack(folder / f"{name}.mrcs", stack, voxel_size_angstrom=VOXEL)
+    table = pd.DataFrame({"id": [f"{row:03d}" for row in range(n)]})
+    table["class"] = np.array(["", *NAMES])[labels]
+    write_csv(folder / "particles.csv", table.assign(label=labels, defocus_um=defocus))
+    parts = np.tile(np.repeat(PARTS, [sizes[part] for part in PARTS]), 2)
+    write_csv(folder / "split.csv", table.assign(part=parts))
+    guide = {"label": labels, "predicted": labels, "guide": labels, "confidence": 1.0}
+    write_csv(folder / "predictions.csv", table[["id"]].assign(**guide))
+    return Data(folder, matrices, shifts)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """All three stages, once, with a stack of truths beside them."""
+    data = make(tmp_path_factory.mktemp("consensus"))
+    data.average()
+    data.align()
+    data.paste()
+    return data
+
+
+def test_averages_are_maps_of_every_class_with_half_sets_that_agree(finished: Data) -> None:
+    for name in MOST_MAPS:
+        assert read_stack(finished.path(name)).shape == (2, EDGE, EDGE, EDGE)
+        assert stack_voxel_size(finished.path(name)) == VOXEL
+    spectra = pd.read_csv(finished.path("averages.csv"))
+    assert spectra.groupby("class", sort=False).size().to_dict() == dict.fromkeys(NAMES, 11)
+    first = spectra[spectra["shell"] == 4]
+    assert (first["fsc"] > 0.8).all()
+    assert first["resolution_angstrom"].tolist() == [EDGE * VOXEL / 4] * 2
+    record = read_json(finished.path("averages.json"))
+    assert record["classes"]["bent"]["volumes"] == SIZES["train"]
+    assert record["defocus_known"] is True
+
+
+def test_poses_turn_the_average_onto_the_particles(finished: Data) -> None:
+    table = pd.read_csv(finished.path("alignment.csv"), dtype={"id": str})
+    matrices, offsets = read_poses(finished.path("alignment.csv"), table)
+    # The average has an orientation of its own; relative turns of two particles have none.
+    for rows in (slice(0, 22), slice(22, 44)):
+        found, truth = matrices[rows], finished.matrices[rows]
+        frames = truth.transpose(0, 2, 1) @ found  # the same for all, if all is right
+        trace = np.einsum("nij,mij->nm", frames, frames)
+        apart = np.rad2deg(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+        assert np.median(apart) < 18  # of random ones 126
+    # and its centre an offset of its own, at most a voxel or two
+    assert np.linalg.norm(offsets - finished.shifts, axis=1).max() < 2.5
+    assert (table["score"] > 0).all()
+
+
+def test_masks_are_those_of_the_target_without_a_look_at_any(finished: Data) -> None:
+    found = np.asarray(read_stack(finished.path("consensus.mrcs")))
+    truth = np.asarray(read_stack(finished.path("masks.mrcs")))
+    assert found.dtype == np.int8
+    assert (found.max(axis=(1, 2, 3)) == truth.max(axis=(1, 2, 3))).all()
+    assert iou(found > 0, truth > 0).mean() > 0.7
+    assert read_json(finished.path("consensus.json"))["validation_miou"] == {}
+    choice = read_json(finished.path("tuned.json"))
+    assert choice["contour"] in (float(key) for key in choice["validation_miou"])
+    best = max(choice["validation_miou"].values())
+    assert choice["validation_miou"][str(choice["contour"])] == best
+
+
+def test_the_star_file_holds_the_same_poses_as_relion_reads_them(finished: Data) -> None:
+    table = pd.read_csv(finished.path("alignment.csv"), dtype={"id": str})
+    document = gemmi.cif.read(str(finished.path("alignment.star")))
+    assert [block.name for block in document] == ["optics", "particles"]
+    columns = [f"_rln{name}" for name in ("AngleRot", "AngleTilt", "AnglePsi")]
+    columns += [f"_rlnOrigin{axis}Angst" for axis in "XYZ"]
+    rows = [[float(v) for v in row] for row in document[1].find(columns)]
+    values = np.array(rows)
+    matrices, offsets = read_poses(finished.path("alignment.csv"), table)
+    assert from_relion_angles_deg(values[:, :3]) == pytest.approx(matrices, abs=1e-3)
+    assert values[:, 3:] == pytest.approx(-VOXEL * offsets[:, ::-1], abs=1e-2)
+    (name, particle) = document[1].find(["_rlnImageName", "_rlnTomoParticleName"])[7]
+    assert (name, gemmi.cif.as_string(particle)) == ("000008@volumes.mrcs", "007")
+
+
+def test_the_same_seed_gives_the_same_bits(finished: Data, tmp_path: Path) -> None:
+    again = make(tmp_path)
+    again.average()
+    for name in MOST_MAPS:
+        assert (read_stack(again.path(name)) == read_stack(finished.path(name))).all()
+
+
+def test_without_a_known_defocus_the_average_is_boosted_and_masks_still_fit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make(tmp_path)
+    table = pd.read_csv(data.path("particles.csv"), dtype={"id": str})
+    write_csv(data.path("particles.csv"), table.drop(columns="defocus_um"))
+    with caplog.at_level(logging.WARNING, logger="civa"):
+        assert data.average()["defocus_known"] is False
+    assert "no column defocus_um: the contrast transfer is not known" in caplog.text
+    data.align()
+    found, truth = data.paste() > 0, np.asarray(read_stack(data.path("masks.mrcs"))) > 0
+    assert iou(found, truth).mean() > 0.5
+
+
+def test_what_speaks_against_an_average_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = make(tmp_path, noise=30.0, sizes={"train": 4, "validation": 1, "test": 1})
+    with caplog.at_level(logging.WARNING, logger="civa"):
+        record = few.average(starts=2)
+    assert "4 volumes are too few to average (expected 10 or more)" in caplog.text
+    # Noise alone: half-sets have nothing in common.
+    assert "the half-sets correlate at" in caplog.text
+    assert len(record["classes"]["bent"]["doubts"]) >= 2
+
+
+def test_a_contour_that_nothing_reaches_leaves_empty_masks_and_says_so(
+    finished: Data, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="civa"):
+        masks = finished.paste(contour=0.99)
+    try:
+        empty = int((masks.max(axis=(1, 2, 3)) == 0).sum())
+        assert empty == read_json(finished.path("consensus.json"))["empty"]
+        assert empty == 0 or f"{empty} of 44 masks are empty" in caplog.text
+    finally:
+        finished.paste()
+
+
+def test_a_misfit_has_little_trust_and_is_reported(
+    finished: Data, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    broken = make(tmp_path)
+    for name in (*MOST_MAPS, "averages.csv", "averages.json"):
+        broken.path(name).write_bytes(finished.path(name).read_bytes())
+    stack = np.array(read_stack(broken.path("volumes.mrcs")))
+    stack[21] = np.random.default_rng(0).standard_normal(stack[21].shape)  # nothing in it
+    write_stack(broken.path("volumes.mrcs"), stack, voxel_size_angstrom=VOXEL)
+    with caplog.at_level(logging.WARNING, logger="civa"):
+        trust = broken.align()["trust"].to_numpy()
+    assert trust.argmin() == 21
+    assert trust[21] < -3
+    assert "volumes fit their average badly (trust below -3)" in caplog.text
+
+
+def test_a_defocus_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    data = make(tmp_path)
+    table = pd.read_csv(data.path("particles.csv"), dtype=str)
+    write_csv(data.path("particles.csv"), table.assign(defocus_um="deep"))
+    with pytest.raises(ValueError, match=r"defocus_um must be a number of µm .*'000'"):
+        data.average()
+
+
+def test_a_window_that_does_not_fit_the_box_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="radius_voxels is 13: expected 2 to 12"):
+        make(tmp_path).average(radius_voxels=13)
+
+
+def test_poses_of_other_volumes_are_refused(finished: Data, tmp_path: Path) -> None:
+    table = pd.read_csv(finished.path("alignment.csv"), dtype={"id": str})
+    write_csv(tmp_path / "other.csv", table.iloc[::-1])
+    with pytest.raises(ValueError, match=r"does not list the same ids .* rerun 'align'"):
+        read_poses(tmp_path / "other.csv", table)
