@@ -224,7 +224,7 @@ class Averager:
         (likelihood, reference), *others = sorted(starts, key=lambda start: -start[0])
         agreement = float("nan")
         if others:
-            agreement = min(self._similarity(other, reference, picked, grid) for _, other in others)
+            agreement = min(superpose(other, reference, picked)[2] for _, other in others)
         logger.info(
             "at %g Å: log-likelihood %.1f per particle, starts agree at %.2f",
             *(COARSE_ANGSTROM, likelihood, agreement),
@@ -254,25 +254,6 @@ class Averager:
                 break
             previous = turns[:, 0]
         return float(scores[:, 0].mean()), reference
-
-    def _similarity(self, one: Tensor, other: Tensor, picked: Band, grid: Tensor) -> float:
-        """Correlation of two references in a band, at their best relative pose."""
-        views = coefficients(one[None], picked)
-        cloud = Particles(views, torch.ones_like(views.real))
-        transform = interpolator(other)
-        _, rotations, moves = best_poses(
-            cloud,
-            transform,
-            picked,
-            grid,
-            self._tensor(shift_grid(2)),
-            keep=5,
-            turn_deg=grid_spacing_deg(len(grid)) / 2,
-        )
-        turned = slices(transform, rotations, picked.frequencies)
-        moved = views * phases(picked.frequencies, moves)
-        cross = (turned.conj() * moved).sum().real
-        return float(cross / (turned.norm() * moved.norm()).clamp_min(1e-20))
 
     def _prepare(self, images: Images, picked: Band) -> tuple[Particles, Tensor]:
         found = images.coefficients(picked, self.window)
@@ -371,6 +352,36 @@ class Aligner:
         found = images.coefficients(picked, self.window)
         transfer = self.optics.transfer(picked, images.defocus_um)
         return Particles.prepare(found, transfer, self.noise, picked, self.window)
+
+
+def superpose(
+    moving: Tensor, fixed: Tensor, picked: Band, *, rotations: int = 1152
+) -> tuple[Matrices, NDArray[np.float64], float]:
+    """Find the pose of one density (e, e, e) in another.
+
+    Returns
+    -------
+    Matrix (3, 3) and offset (3,) from the middle of the box, z, y, x, that bring ``moving`` onto
+    ``fixed``, and the correlation of the two there, in the band.
+    """
+    found = coefficients((fixed / fixed.norm())[None], picked)
+    transform = interpolator(moving / moving.norm())
+    grid = torch.from_numpy(rotation_grid(rotations)).float().to(found.device)
+    shifts = torch.from_numpy(shift_grid(3)).float().to(found.device)
+    _, turns, moves = best_poses(
+        Particles(found, torch.ones_like(found.real)),
+        transform,
+        picked,
+        grid,
+        shifts,
+        keep=8,
+        turn_deg=grid_spacing_deg(rotations) / 2,
+    )
+    turned = slices(transform, turns, picked.frequencies)
+    moved = found * phases(picked.frequencies, moves)
+    cross = (turned.conj() * moved).sum().real
+    correlation = float(cross / (turned.norm() * moved.norm()).clamp_min(1e-20))
+    return turns[0].double().cpu().numpy(), moves[0].double().cpu().numpy(), correlation
 
 
 def _moved(images: Images, moves: Tensor) -> Images:

@@ -40,6 +40,14 @@ FIGURES = {
         "a neighbour outlined in place of the target, a mask that stops short, or a wrong class "
         "each ask for another remedy. Without a ground truth, images are ranked by mask size.",
     ),
+    "averages": (
+        "The average of every class",
+        "One row per class: three slices through the average of its training volumes, aligned from "
+        "class labels alone, with the contour of the mask (orange); beside it, where the data are "
+        "simulated, the true density in the same frame (green). Right: correlation of the averages "
+        "of two half-sets over resolution, and with the truth. An average without features, or "
+        "half-sets that part early, mean that the aligned masks are not to be trusted.",
+    ),
     "training": (
         "Training of every network",
         "Grey is the training loss, blue the figure on validation, orange the epoch that was kept. "

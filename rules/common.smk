@@ -36,7 +36,7 @@ BINARIZED = {
 
 # Figures of every run of the method itself.
 CHARTS = ("training", "sweeps", "confusion", "refinement", "distributions")
-FIGURES = ("overview", "compare", *CHARTS)
+FIGURES = ("overview", "compare", "averages", *CHARTS)
 
 # What tabulate writes: the figures, and beside them Tables 1 to 5 and all rows.
 TABULATED = []
@@ -200,6 +200,15 @@ def shard_files(name):
 def template_files(wildcards):
     """Input function: templates of all structures of a simulated data set."""
     names = civa_config.structures(config, wildcards.dataset)
+    return [f"results/{wildcards.dataset}/templates/{name}.mrc" for name in names]
+
+
+def true_densities(wildcards):
+    """Input function: templates of the classes of a simulated data set; none of own volumes."""
+    if civa_config.is_imported(config, wildcards.dataset):
+        return []
+    values = civa_config.settings(config, "simulation", wildcards.dataset)
+    names = dict.fromkeys(values["classes"].values())
     return [f"results/{wildcards.dataset}/templates/{name}.mrc" for name in names]
 
 

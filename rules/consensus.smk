@@ -117,3 +117,30 @@ rule paste:
         + " --pasted {output.pasted:q} --out {output.masks:q} --choice {output.choice:q} "
         "--tuned {output.tuned:q} --tuned-choice {output.tuned_choice:q} "
         "--threads {threads} {params.flags} --log {log:q}"
+
+
+rule portray:
+    input:
+        averages=made("average", "averages.mrcs"),
+        spectra=made("average", "averages.csv"),
+        metrics=made("average", "averages.json"),
+        choice=made("paste", "masks/consensus.json"),
+        particles=PARTICLES,
+        split=SPLIT,
+        templates=true_densities,
+        code=code("portray"),
+    output:
+        "results/{dataset}/seed{seed}/{variant}/figures/averages.png",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/portray.log",
+    group:
+        "evaluate_{dataset}_{seed}"
+    conda:
+        "../envs/civa.yaml"
+    resources:
+        **needs("portray"),
+    shell:
+        "python -m civa portray --averages {input.averages:q} --spectra {input.spectra:q} "
+        "--metrics {input.metrics:q} --choice {input.choice:q} "
+        + TABLES
+        + " --templates {input.templates:q} --out {output:q} --log {log:q}"
