@@ -4,6 +4,8 @@ A rotation matrix here acts on z, y, x: position in the box = matrix @ position 
 reference + centre, both measured in voxels from the middle of their box.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import gemmi
@@ -74,6 +76,62 @@ def small_turns(angle_deg: float) -> Matrices:
     return to_matrices(Rotation.from_rotvec(vectors))
 
 
+@dataclass
+class Poses:
+    """The best poses of volumes so far, and how well they fit.
+
+    Attributes
+    ----------
+    labels, scores, trust
+        (n,) class, log-likelihood, and its robust deviation from the class's typical one.
+    matrices, centres
+        (n, 3, 3) and (n, 3), z, y, x.
+    """
+
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    trust: NDArray[np.float64]
+    matrices: Matrices
+    centres: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, n: int) -> "Poses":
+        """Poses of ``n`` volumes that were not aligned yet."""
+        turns = np.tile(np.eye(3), (n, 1, 1))
+        return cls(np.zeros(n, np.int64), np.zeros(n), np.zeros(n), turns, np.zeros((n, 3)))
+
+    def put(
+        self,
+        rows: NDArray | slice,
+        label: int,
+        scores: NDArray,
+        matrices: Matrices,
+        centres: NDArray,
+    ) -> None:
+        """Set the poses of some volumes, aligned with the average of one class."""
+        self.labels[rows], self.scores[rows] = label, scores
+        self.matrices[rows], self.centres[rows] = matrices, centres
+
+    def judge(self, typical: Mapping[int, tuple[float, float]]) -> None:
+        """Set the trust: robust deviations of the score from what is typical of the class."""
+        level, spread = np.array([typical[label] for label in self.labels]).reshape(-1, 2).T
+        self.trust = (self.scores - level) / spread
+
+    def improve(self, rows: NDArray, tried: "Poses") -> None:
+        """Take over those of ``tried`` that deserve more trust than the rows have."""
+        better = tried.trust > self.trust[rows]
+        for field in fields(self):
+            getattr(self, field.name)[rows[better]] = getattr(tried, field.name)[better]
+
+
+def robust_level(scores: NDArray) -> tuple[float, float]:
+    """Median of scores, and their spread by the median absolute deviation (as a sigma)."""
+    if not len(scores):
+        return 0.0, np.inf
+    middle = float(np.median(scores))
+    return middle, max(1.4826 * float(np.median(np.abs(scores - middle))), 1e-12)
+
+
 def pose_columns(matrices: Matrices, offsets: NDArray[np.float64]) -> dict[str, NDArray]:
     """Columns of a pose, as in the particle table: ``shift_z, _y, _x`` and a quaternion."""
     quaternions = to_rotations(matrices).as_quat(canonical=True)
@@ -81,8 +139,10 @@ def pose_columns(matrices: Matrices, offsets: NDArray[np.float64]) -> dict[str, 
     return {**shifts, **{f"quaternion_{axis}": quaternions[:, i] for i, axis in enumerate("xyzw")}}
 
 
-def read_poses(path: Path, particles: pd.DataFrame) -> tuple[Matrices, NDArray[np.float64]]:
-    """Read matrices (n, 3, 3) and offsets (n, 3) from the middle of the box, z, y, x, in voxels.
+def read_poses(
+    path: Path, particles: pd.DataFrame
+) -> tuple[NDArray[np.int64], Matrices, NDArray[np.float64]]:
+    """Read labels (n,), matrices (n, 3, 3) and offsets (n, 3) from the middle, z, y, x, in voxels.
 
     Raises
     ------
@@ -94,7 +154,8 @@ def read_poses(path: Path, particles: pd.DataFrame) -> tuple[Matrices, NDArray[n
         raise ValueError(f"{path} does not list the same ids as the particle table: rerun 'align'")
     quaternions = table[[f"quaternion_{axis}" for axis in "xyzw"]].to_numpy(dtype=float)
     offsets = table[[f"shift_{axis}" for axis in "zyx"]].to_numpy(dtype=float)
-    return to_matrices(Rotation.from_quat(quaternions)), offsets
+    labels = table["label"].to_numpy(dtype=np.int64)
+    return labels, to_matrices(Rotation.from_quat(quaternions)), offsets
 
 
 def relion_star(

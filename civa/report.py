@@ -231,7 +231,24 @@ def _standing(figures: pd.DataFrame, has_ledger: bool) -> str:
             f" Trained on complete masks, {escape(METHODS[FULL].title)} reaches {_spread(full)} "
             f"({_seeds(full)}): class labels get {ratio:.2f} of that."
         )
-    return f"<p>{text}</p>{_warning(scored, final, best)}{_bars(scored, final, best)}"
+    return (
+        f"<p>{text}{_beyond(scored)}</p>{_warning(scored, final, best)}{_bars(scored, final, best)}"
+    )
+
+
+def _beyond(scored: Mapping[str, Mapping]) -> str:
+    """Say what the new method reaches, and what full supervision does."""
+    if "consensus" not in scored:
+        return ""
+    ours, full = scored["consensus"], scored.get(FULL)
+    text = (
+        f" {escape(METHODS['consensus'].title)}, which aligns every volume with the average of its "
+        "class and is told nothing but the class either, reaches "
+        f"<strong>{_spread(ours)}</strong>"
+    )
+    if full is not None and full["mean"] > 0:
+        text += f", {ours['mean'] / full['mean']:.2f} of full supervision"
+    return f"{text}."
 
 
 def _why_unscored(base: Mapping[str, Mapping]) -> str:
@@ -284,7 +301,7 @@ def _warning(scored: Mapping[str, Mapping], final: str, best: str | None) -> str
 def _bars(scored: Mapping[str, Mapping], final: str, best: str | None) -> str:
     """Draw the steps of the method as bars, between trivial rule and full supervision."""
     rows = []
-    for name in (best or "", "gradcam", "cooccurrence", "iva", "crf", FULL):
+    for name in (best or "", "gradcam", "cooccurrence", "iva", "crf", FULL, "consensus"):
         if name not in scored:
             continue
         title, kind = METHODS[name].title, "own" if name == final else ""

@@ -65,6 +65,7 @@ METHODS = {
     "unet_slice": Method("3D U-Net_s", "unet_slice", "slice"),
     "voxresnet_full": Method("VoxResNet_f", "voxresnet_full", "voxel"),
 }
+BEYOND = ("consensus", "consensus_tuned", "voxresnet_consensus")  # rows that the paper has not
 TRIVIAL = tuple(name for name, method in METHODS.items() if method.product == "trivial")
 BASELINES = {  # optional rows: (network, supervision)
     "voxresnet_pseudo": ("voxresnet", "pseudo"),

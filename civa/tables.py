@@ -16,7 +16,7 @@ from civa.config import BASE, Config, is_imported
 from civa.intervals import bootstrap
 from civa.metrics import mean_iou
 from civa.paper import CLASSES, PLACES, TABLES, PaperTable
-from civa.runs import METHODS, TRIVIAL, Row
+from civa.runs import BEYOND, METHODS, TRIVIAL, Row
 
 KEYS = ["dataset", "variant", "method"]
 MEANS = ("miou", "class_miou", "miou_agnostic")
@@ -233,7 +233,7 @@ def _placed(table: PaperTable, config: Config) -> list[tuple[str | None, str | N
 
 
 def _rows_of(table: PaperTable, lookup: Lookup) -> list[tuple[str, str, str]]:
-    """List a table's rows (variant, method, name): trivial ones, the paper's, the ablations."""
+    """List a table's rows (variant, method, name): trivial, the paper's, ablations, beyond it."""
     rows = [(BASE, rule, f"trivial: {METHODS[rule].title}") for rule in TRIVIAL]
     rows += [(BASE, method, name) for method, name in table.methods.items()]
     if table.ablation:
@@ -243,6 +243,8 @@ def _rows_of(table: PaperTable, lookup: Lookup) -> list[tuple[str, str, str]]:
             if variant != BASE and method in table.methods
         }
         rows += [(variant, method, title) for (variant, method), title in found.items()]
+    made = {method for _, variant, method, _ in lookup if variant == BASE}
+    rows += [(BASE, name, f"beyond: {METHODS[name].title}") for name in BEYOND if name in made]
     return rows
 
 
@@ -298,24 +300,31 @@ def _across(
             line[f"{head}: 95 %"] = _interval(figure)
         lines.append(line)
     if {"crf", "voxresnet_full"} <= set(table.methods):
-        lines.append(_weak_over_full(table, placed, lookup))
+        lines.append(_over_full("weak / full", "crf", table, placed, lookup))
+        if any(method == "consensus" for _, _, method, _ in lookup):
+            name = f"{METHODS['consensus'].title} / full"
+            lines.append(_over_full(name, "consensus", table, placed, lookup))
     remarks = [r for place, name in placed for r in _remarks(place, name, config, lookup)]
     return Layout(table.name, table.caption, pd.DataFrame(lines), [*notes.listed(), *remarks])
 
 
-def _weak_over_full(
-    table: PaperTable, placed: Sequence[tuple[str | None, str | None]], lookup: Lookup
+def _over_full(
+    name: str,
+    method: str,
+    table: PaperTable,
+    placed: Sequence[tuple[str | None, str | None]],
+    lookup: Lookup,
 ) -> dict[str, str]:
-    """Return the row of ratios: image-level labels over full masks."""
-    line = {"method": "weak / full"}
+    """Return a row of ratios: a method trained on image-level labels over full masks."""
+    line = {"method": name}
     for place, dataset in placed:
         head = dataset or place or ""
         if place:
-            weak, full = (table.value(place, m, "miou") for m in ("crf", "voxresnet_full"))
+            weak, full = (table.value(place, m, "miou") for m in (method, "voxresnet_full"))
             line[f"{head}: paper"] = _number(weak / full, "{:.2f}")
         weak, full = (
-            lookup.get((dataset or "", BASE, method, "miou"), {}).get("mean", np.nan)
-            for method in ("crf", "voxresnet_full")
+            lookup.get((dataset or "", BASE, row, "miou"), {}).get("mean", np.nan)
+            for row in (method, "voxresnet_full")
         )
         line[f"{head}: ours"] = _number(weak / full if full else np.nan, "{:.2f}", NOT_AVAILABLE)
         line[f"{head}: 95 %"] = ""

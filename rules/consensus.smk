@@ -89,7 +89,6 @@ rule paste:
         masks=MASKS,
         particles=PARTICLES,
         split=SPLIT,
-        predictions=made("seeds", "predictions.csv"),
         code=code("paste"),
     output:
         pasted="results/{dataset}/seed{seed}/{variant}/pasted.mrcs",
@@ -113,8 +112,8 @@ rule paste:
     shell:
         "python -m civa paste --volumes {input.volumes:q} --averages {input.averages:q} "
         "--metrics {input.metrics:q} --alignment {input.alignment:q} "
-        + TRUTH
-        + " --pasted {output.pasted:q} --out {output.masks:q} --choice {output.choice:q} "
+        + TABLES
+        + " --masks {input.masks:q} --pasted {output.pasted:q} --out {output.masks:q} --choice {output.choice:q} "
         "--tuned {output.tuned:q} --tuned-choice {output.tuned_choice:q} "
         "--threads {threads} {params.flags} --log {log:q}"
 

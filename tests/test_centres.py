@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from civa.centres import above_mean, mean_shift, seed_centres
+from civa.centres import above_mean, blob_centres, mean_shift, seed_centres
 
 
 def blob(centre: tuple[float, float, float], *, edge: int = 24, sigma: float = 2.0) -> np.ndarray:
@@ -39,3 +39,13 @@ def test_an_empty_map_starts_in_the_middle():
     smooth = blob((13.0, 12.0, 11.0))[None]
     (found,) = seed_centres(smooth, np.zeros_like(smooth, dtype=np.float16))
     assert found == pytest.approx([13.0, 12.0, 11.0], abs=0.3)
+
+
+def test_blobs_come_brightest_first_and_repeat_where_there_are_fewer():
+    smooth = (blob((6.0, 7.0, 6.0)) + 0.7 * blob((17.0, 16.0, 18.0)))[None]
+    (found,) = blob_centres(smooth, 3)
+    assert found[0] == pytest.approx([6, 7, 6], abs=0.3)
+    assert found[1] == pytest.approx([17, 16, 18], abs=0.3)
+    assert np.isfinite(found).all()
+    (single,) = blob_centres(blob((12.0, 12.0, 12.0))[None], 2)
+    assert single[1] == pytest.approx(single[0], abs=0.5)

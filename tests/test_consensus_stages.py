@@ -96,7 +96,6 @@ class Data:
             self.path("alignment.csv"),
             self.path("masks.mrcs"),
             **self.tables,
-            predictions=self.path("predictions.csv"),
             pasted=self.path("pasted.mrcs"),
             out=self.path("consensus.mrcs"),
             choice=self.path("consensus.json"),
@@ -168,7 +167,7 @@ def test_averages_are_maps_of_every_class_with_half_sets_that_agree(finished: Da
 
 def test_poses_turn_the_average_onto_the_particles(finished: Data) -> None:
     table = pd.read_csv(finished.path("alignment.csv"), dtype={"id": str})
-    matrices, offsets = read_poses(finished.path("alignment.csv"), table)
+    _, matrices, offsets = read_poses(finished.path("alignment.csv"), table)
     # The average has an orientation of its own; relative turns of two particles have none.
     for rows in (slice(0, 22), slice(22, 44)):
         found, truth = matrices[rows], finished.matrices[rows]
@@ -205,7 +204,7 @@ def test_the_star_file_holds_the_same_poses_as_relion_reads_them(finished: Data)
     columns += [f"_rlnOrigin{axis}Angst" for axis in "XYZ"]
     rows = [[float(v) for v in row] for row in document[1].find(columns)]
     values = np.array(rows)
-    matrices, offsets = read_poses(finished.path("alignment.csv"), table)
+    _, matrices, offsets = read_poses(finished.path("alignment.csv"), table)
     assert from_relion_angles_deg(values[:, :3]) == pytest.approx(matrices, abs=1e-3)
     assert values[:, 3:] == pytest.approx(-VOXEL * offsets[:, ::-1], abs=1e-2)
     (name, particle) = document[1].find(["_rlnImageName", "_rlnTomoParticleName"])[7]
@@ -271,7 +270,30 @@ def test_a_misfit_has_little_trust_and_is_reported(
         trust = broken.align()["trust"].to_numpy()
     assert trust.argmin() == 21
     assert trust[21] < -3
-    assert "volumes fit their average badly (trust below -3)" in caplog.text
+    assert "volumes fitted their average badly (trust below -3); other centres" in caplog.text
+
+
+def test_alignment_mends_a_wrong_class_and_a_wrong_centre_but_keeps_a_label(
+    finished: Data, tmp_path: Path
+) -> None:
+    wrong = make(tmp_path)
+    for name in (*MOST_MAPS, "averages.csv", "averages.json"):
+        wrong.path(name).write_bytes(finished.path(name).read_bytes())
+    predictions = pd.read_csv(wrong.path("predictions.csv"), dtype={"id": str})
+    predictions.loc[21, ["predicted", "guide"]] = 2  # a test volume
+    predictions.loc[3, "predicted"] = 2  # a training volume: its label guides
+    write_csv(wrong.path("predictions.csv"), predictions)
+    cams = np.array(read_stack(wrong.path("gradcam.mrcs")))
+    cams[20] = 0
+    cams[20, 2:5, 2:5, 2:5] = 1  # a corner without anything
+    write_stack(wrong.path("gradcam.mrcs"), cams, voxel_size_angstrom=VOXEL)
+    table = wrong.align()
+    assert table["label"].tolist() == [1] * 22 + [2] * 22
+    assert table["class"].tolist() == [NAMES[0]] * 22 + [NAMES[1]] * 22
+    found = wrong.paste()
+    truth = np.asarray(read_stack(wrong.path("masks.mrcs")))
+    assert (found.max(axis=(1, 2, 3)) == truth.max(axis=(1, 2, 3))).all()
+    assert iou(found > 0, truth > 0)[[20, 21]].min() > 0.6
 
 
 def test_a_defocus_that_is_no_number_is_refused(tmp_path: Path) -> None:

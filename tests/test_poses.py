@@ -3,9 +3,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from civa.poses import (
+    Poses,
     from_relion_angles_deg,
     grid_spacing_deg,
     relion_angles_deg,
+    robust_level,
     rotation_grid,
     shift_grid,
     small_turns,
@@ -62,3 +64,29 @@ def test_shift_grids_are_balls_of_voxels_nearest_first():
     assert len(shift_grid(2)) == 33
     assert shift_grid(2)[0].tolist() == [0, 0, 0]
     assert len(shift_grid(3)) == 123
+
+
+def test_a_robust_level_ignores_a_few_misfits():
+    scores = np.concatenate([np.linspace(90, 110, 21), [-5.0, -8.0]])
+    middle, spread = robust_level(scores)
+    assert middle == pytest.approx(99)  # the twelfth of 23
+    # deviations 0 .. 11 twice and 104, 107: the median one is 6
+    assert spread == pytest.approx(1.4826 * 6)
+    assert robust_level(np.array([])) == (0.0, np.inf)
+
+
+def test_better_poses_are_taken_over_row_by_row_with_all_that_belongs_to_them():
+    typical = {1: (10.0, 2.0), 2: (100.0, 20.0)}
+    poses = Poses.empty(3)
+    poses.put(slice(None), 1, np.array([10.0, 2.0, 12.0]), np.tile(np.eye(3), (3, 1, 1)), 0.0)
+    poses.judge(typical)
+    assert poses.trust.tolist() == [0, -4, 1]
+    tried = Poses.empty(2)
+    tried.put(slice(None), 2, np.array([80.0, 80.0]), 2 * np.tile(np.eye(3), (2, 1, 1)), 5.0)
+    tried.judge(typical)
+    poses.improve(np.array([1, 2]), tried)
+    assert poses.labels.tolist() == [1, 2, 1]
+    assert poses.trust.tolist() == [0, -1, 1]
+    assert poses.scores.tolist() == [10, 80, 12]
+    assert poses.centres[:, 0].tolist() == [0, 5, 0]
+    assert poses.matrices[:, 0, 0].tolist() == [1, 2, 1]

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from civa.alignment import Images, Optics
 from civa.averaging import Aligner
 from civa.baselines import lowpass
-from civa.centres import seed_centres
+from civa.centres import blob_centres, seed_centres
 from civa.dataset import ParticleSet, read_defocus, read_guides
 from civa.files import read_json, write_csv, write_text
 from civa.fourier import window_for
 from civa.imaging import Microscope
-from civa.poses import pose_columns, relion_star
+from civa.poses import Poses, pose_columns, relion_star, robust_level
 from civa.training import prepare
 from civa.volume import read_stack, stack_voxel_size, standardize
 
@@ -34,13 +35,16 @@ def run(
     alignment: Path,
     star: Path,
     least_trust: float = -3.0,
+    other_centres: int = 4,
     threads: int = 1,
     gpu: str = "auto",
 ) -> None:
     """Align every volume with the average of its class: the predicted one outside training.
 
-    ``alignment`` lists pose, score (log-likelihood against no particle) and trust: how many robust
-    standard deviations the score lies above the median of the class's training volumes.
+    ``alignment`` lists class, pose, score (log-likelihood against no particle) and trust: how many
+    robust standard deviations the score lies above the median of the class's training volumes.
+    A volume of less than ``least_trust`` is tried again from its ``other_centres`` brightest blobs
+    and, unless its class is labelled, with every class; the pose of highest trust is kept.
     ``star`` holds the same poses as RELION reads them.
     """
     device = prepare(0, threads, gpu)
@@ -54,50 +58,59 @@ def run(
     window = window_for(stack.shape[1], known["radius_voxels"])
     defocus = read_defocus(data.table) if known["defocus_known"] else None
     noise = pd.read_csv(spectra, dtype={"class": str}, keep_default_na=False)
-    guides = read_guides(predictions)
-    n = len(stack)
-    matrices, centres = np.tile(np.eye(3), (n, 1, 1)), np.zeros((n, 3))
-    scores, trust = np.zeros(n), np.zeros(n)
+    guides = read_guides(predictions).astype(np.int64)
+    aligners = []
     for label, name in enumerate(data.names, start=1):
-        members = np.flatnonzero(guides == label)
-        if not len(members):
-            continue
-        boxes = standardize(stack[members])
-        images = Images(
-            boxes,
-            seed_centres(lowpass(boxes, 1.5), cams[members]),
-            None if defocus is None else defocus[members],
-        )
         power = noise.loc[noise["class"] == name, "noise_power"].to_numpy(dtype=float)
-        aligner = Aligner(maps[label - 1], power, optics, window, device=device)
-        scores[members], matrices[members], centres[members] = aligner.align(images)
+        aligners.append(Aligner(maps[label - 1], power, optics, window, device=device))
+
+    def images(rows: NDArray, centres: NDArray) -> Images:
+        return Images(standardize(stack[rows]), centres, None if defocus is None else defocus[rows])
+
+    smooth = lowpass(standardize(stack), 1.5)
+    centres = seed_centres(smooth, cams)
+    poses = Poses.empty(len(stack))
+    typical = {}
+    for label, aligner in enumerate(aligners, start=1):
+        members = np.flatnonzero(guides == label)
+        if len(members):
+            poses.put(members, label, *aligner.align(images(members, centres[members])))
         trained = np.intersect1d(members, data.parts["train"])
-        trust[members] = robust_deviations(scores[members], scores[trained])
-    doubtful = int((trust < least_trust).sum())
-    if doubtful:
+        typical[label] = robust_level(poses.scores[trained])
+    poses.judge(typical)
+    misfits = np.flatnonzero(poses.trust < least_trust)
+    if len(misfits):
+        blobs = blob_centres(smooth[misfits], other_centres)
+        for label, aligner in enumerate(aligners, start=1):
+            # a labelled volume keeps its class; the others may be of any
+            free = data.held_out[misfits] | (guides[misfits] == label)
+            for column in range(other_centres):
+                tried = Poses.empty(int(free.sum()))
+                tried.put(
+                    slice(None), label, *aligner.align(images(misfits[free], blobs[free, column]))
+                )
+                tried.judge(typical)
+                poses.improve(misfits[free], tried)
+        doubtful = int((poses.trust < least_trust).sum())
         logger.warning(
-            "%d of %d volumes fit their average badly (trust below %g): look at them, at their "
-            "class and at their centre",
-            *(doubtful, n, least_trust),
+            "%d of %d volumes fitted their average badly (trust below %g); other centres and "
+            "classes left %d: look at them, they have trust below that in the table",
+            *(len(misfits), len(stack), least_trust, doubtful),
         )
     table = data.table[["id"]].assign(
-        **{"class": [data.names[guide - 1] for guide in guides]}, label=guides, score=scores
+        **{"class": [data.names[label - 1] for label in poses.labels]},
+        label=poses.labels,
+        score=poses.scores,
     )
-    offsets = centres - np.array(stack.shape[1:]) // 2
-    write_csv(alignment, table.assign(trust=trust, **pose_columns(matrices, offsets)))
+    offsets = poses.centres - np.array(stack.shape[1:]) // 2
+    columns = pose_columns(poses.matrices, offsets)
+    write_csv(alignment, table.assign(trust=poses.trust, **columns))
     listed = relion_star(
         table,
-        matrices,
+        poses.matrices,
         offsets,
         stack=volumes.name,
         box_voxels=stack.shape[1],
         voxel_size_angstrom=optics.voxel_size_angstrom,
     )
     write_text(star, listed)
-
-
-def robust_deviations(scores: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    """Deviations of scores from the median of the training volumes', in robust sigmas."""
-    middle = np.median(trained)
-    spread = 1.4826 * np.median(np.abs(trained - middle))
-    return (scores - middle) / max(float(spread), 1e-12)

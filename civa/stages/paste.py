@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from civa.dataset import ParticleSet, read_guides
+from civa.dataset import ParticleSet
 from civa.files import read_json, write_json
 from civa.pasting import CONTOUR, CONTOURS, paste, relative_to_peak
 from civa.poses import read_poses
@@ -25,7 +25,6 @@ def run(
     masks: Path,
     particles: Path,
     split: Path,
-    predictions: Path,
     *,
     pasted: Path,
     out: Path,
@@ -43,12 +42,11 @@ def run(
     data = ParticleSet(particles, split)
     maps, known = read_stack(averages), read_json(metrics)
     stack, voxel_size = read_stack(volumes), stack_voxel_size(volumes)
-    guides = read_guides(predictions)
-    matrices, offsets = read_poses(alignment, data.table)
+    labels, matrices, offsets = read_poses(alignment, data.table)
     centres = offsets + np.array(stack.shape[1:]) // 2
     densities = np.zeros(stack.shape, dtype=np.float16)
     for label in range(1, len(data.names) + 1):
-        members = np.flatnonzero(guides == label)
+        members = np.flatnonzero(labels == label)
         density = maps[label - 1]
         if not known["defocus_known"]:
             density = boosted(density, voxel_size)
@@ -59,13 +57,16 @@ def run(
             stack.shape[1:],
             device=device,
         )
-    validation = Validation(masks, particles, split, predictions)
+    claimed = labels.astype(np.int8)[:, None, None, None]
+    validation = Validation(masks, particles, split)
     best = contour
     tried: dict[str, float] = {}
     if validation.is_possible:
-        held_out = densities[validation.indices]
+        held_out, classes = densities[validation.indices], claimed[validation.indices]
         nearest = sorted(CONTOURS, key=lambda value: abs(value - contour))
-        best, tried = choose(nearest, lambda value: validation.miou(held_out > value))
+        best, tried = choose(
+            nearest, lambda value: validation.miou_of_voxels(held_out > value, classes)
+        )
     write_stack(pasted, densities, voxel_size_angstrom=voxel_size)
     for path, record, level, figures in (
         (out, choice, contour, {}),
@@ -75,6 +76,5 @@ def run(
         empty = int((~found.any(axis=(-3, -2, -1))).sum())
         if empty:
             logger.warning("%d of %d masks are empty at a contour of %g", empty, len(found), level)
-        labels = found * guides[:, None, None, None]
-        write_stack(path, labels, voxel_size_angstrom=voxel_size)
+        write_stack(path, found * claimed, voxel_size_angstrom=voxel_size)
         write_json(record, {"contour": level, "validation_miou": figures, "empty": empty})
