@@ -81,13 +81,14 @@ def run(
     misfits = np.flatnonzero(poses.trust < least_trust)
     if len(misfits):
         blobs = blob_centres(smooth[misfits], other_centres)
+        starts = np.concatenate([centres[misfits, None], blobs], axis=1)  # (b, s, 3)
         for label, aligner in enumerate(aligners, start=1):
             # a labelled volume keeps its class; the others may be of any
             free = data.held_out[misfits] | (guides[misfits] == label)
-            for column in range(other_centres):
+            for column in range(starts.shape[1]):
                 tried = Poses.empty(int(free.sum()))
                 tried.put(
-                    slice(None), label, *aligner.align(images(misfits[free], blobs[free, column]))
+                    slice(None), label, *aligner.align(images(misfits[free], starts[free, column]))
                 )
                 tried.judge(typical)
                 poses.improve(misfits[free], tried)
