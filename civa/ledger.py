@@ -28,6 +28,8 @@ STAGES = {
     "crf": "CRF",
 }
 
+CONSENSUS = "CIVA-Consensus"
+
 Line = dict[str, object]  # column -> cell
 
 
@@ -311,6 +313,27 @@ def trivial_line(scores: Mapping[str, pd.DataFrame], trivial: Mapping[str, pd.Da
     best = max(known, key=lambda title: known[title])
     lead = paired_gain(trivial[best], scores[final])
     return line("trivial rules", "trivial", lead, of=f"{best}: {known[best]:.1f}")
+
+
+def consensus_lines(reports: Mapping[str, Mapping[str, float]], misfits: ArrayLike) -> list[Line]:
+    """Check the averages of all classes, and how many volumes fit none.
+
+    Parameters
+    ----------
+    reports
+        Class -> figures of its average: ``half_sets`` and ``agreement_of_starts``.
+    misfits
+        (n,) true where a volume fits no average.
+    """
+    lines = []
+    for name, key in (("half_sets", "half_sets"), ("starts", "agreement_of_starts")):
+        values = {of: float(report[key]) for of, report in reports.items()}
+        worst = min(values, key=lambda of: values[of])
+        lines.append(line(CONSENSUS, name, 100 * values[worst], of=worst))
+    return [
+        *lines,
+        line(CONSENSUS, "misfits", 100 * float(np.asarray(misfits, dtype=float).mean())),
+    ]
 
 
 # --- the file ---------------------------------------------------------------------------------

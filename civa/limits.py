@@ -171,6 +171,28 @@ LIMITS = {
         "a larger crf.guide_sigma, which smooths over noise; a higher segment.default_threshold, "
         "which keeps neighbours apart; look for two kinds of particle in this class",
     ),
+    "half_sets": Limit(
+        *("correlation of half-sets at 53 Å, worst class", "%", 90, 50),
+        "simulated sets of 175 volumes per class at SNR 0.03 have 98 or more; below one half, "
+        "noise outweighs what they share",
+        "more volumes of this class; average.starts: 5; look whether the class mixes structures",
+    ),
+    "starts": Limit(
+        *("correlation of averages from different starts, worst class", "%", 95, 80),
+        "simulated sets have 99; starts that end in different averages did not find the particle",
+        "more average.starts and volumes; average.radius_voxels so that the particle just fits",
+    ),
+    "misfits": Limit(
+        *("volumes that fit the average of no class", "%", 2, 10),
+        "a robust deviation of 3 leaves 0.1 % of good volumes; simulated sets have 0.0 to 0.1",
+        "look at these volumes (column trust of alignment.csv): empty boxes, other structures, "
+        "aggregates; raise align.other_centres where particles lie far from the middle",
+    ),
+    "consensus": Limit(
+        *("test mIoU", "%", 60, 40),
+        "full supervision has 77 to 79 in the paper; where half-sets agree, ours have 90 to 91",
+        "read the lines on half-sets and misfits first; then paste.contour",
+    ),
     "trivial": Limit(
         *("lead over the best trivial rule", "points", 2, 0),
         "a method that does not beat smoothing and a threshold is not worth its training; other "
@@ -180,7 +202,8 @@ LIMITS = {
     ),
 }
 _KEY = re.compile(
-    r"\b(?:split|classifier|localize|cooccurrence|merge|binarize|pairs|iva|segment|crf|import)"
+    r"\b(?:split|classifier|localize|cooccurrence|merge|binarize|pairs|iva|segment|crf|average"
+    r"|align|paste|import)"
     r"\.[a-z_]+"
 )
 

@@ -77,6 +77,9 @@ rule assess:
         pseudo_labels=made("pseudo_labels", "masks/cooccurrence.mrcs"),
         iva=made("segment", "masks/iva.mrcs"),
         crf=made("crf", "masks/crf.mrcs"),
+        averages=made("average", "averages.json"),
+        alignment=made("align", "alignment.csv"),
+        consensus=made("paste", "masks/consensus.mrcs"),
         scores=scores_of,
         trivial=trivial_scores,
         masks=MASKS,
@@ -98,7 +101,9 @@ rule assess:
         + TABLES
         + " --gradcam {input.gradcam:q} --pseudo-labels {input.pseudo_labels:q} "
         "--iva {input.iva:q} --crf {input.crf:q} --scores {input.scores:q} "
-        "--trivial {input.trivial:q} --masks {input.masks:q} --out {output:q} --log {log:q}"
+        "--trivial {input.trivial:q} --masks {input.masks:q} --averages {input.averages:q} "
+        "--alignment {input.alignment:q} --consensus {input.consensus:q} "
+        "--out {output:q} --log {log:q}"
 
 
 rule tables:

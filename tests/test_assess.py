@@ -230,3 +230,19 @@ def test_files_that_do_not_fit_are_named(
     assert main(run.command()) == 1
     assert message in caplog.messages[-1]
     assert "; rerun" in caplog.messages[-1] or ": rerun" in caplog.messages[-1]
+
+
+def test_the_new_method_is_judged_where_its_products_are_given(run: Run) -> None:
+    figures = {"half_sets": 0.97, "agreement_of_starts": 0.99}
+    write_json(run.path("averages.json"), {"classes": {"one": figures, "two": figures}})
+    misfit = [0] * (N - 1) + [1]
+    pd.DataFrame({"trust": np.zeros(N), "misfit": misfit}).to_csv(run.path("alignment.csv"))
+    flags = {"averages": "averages.json", "alignment": "alignment.csv", "consensus": "crf.mrcs"}
+    words = [word for flag, name in flags.items() for word in (f"--{flag}", run.path(name))]
+    assert main([*run.command(), *map(str, words)]) == 0
+    lines = read_ledger(run.path("ledger.csv")).set_index(["stage", "check"])
+    found = lines.loc["CIVA-Consensus"]
+    assert found["value"]["volumes that fit the average of no class"] == 5
+    assert found["value"]["correlation of half-sets at 53 Å, worst class (one)"] == 97
+    assert found["value"]["volumes without a mask"] == 0
+    assert found["verdict"]["test mIoU"] == "n/a"  # no scores were given

@@ -13,6 +13,7 @@ from civa.ledger import (
     agreement,
     class_line,
     classifier_lines,
+    consensus_lines,
     data_lines,
     diameter_lines,
     line,
@@ -253,3 +254,15 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.csv").write_text("")
     with pytest.raises(ValueError, match=r"ledger.csv is not a readable CSV table"):
         read_ledger(tmp_path / "ledger.csv")
+
+
+def test_averages_are_judged_by_their_worst_class_and_misfits_are_counted() -> None:
+    reports = {
+        "one": {"half_sets": 0.99, "agreement_of_starts": 0.99},
+        "two": {"half_sets": 0.4, "agreement_of_starts": float("nan")},
+    }
+    half_sets, starts, misfits = consensus_lines(reports, [0, 0, 0, 1])
+    assert (half_sets["value"], half_sets["verdict"]) == (40, "red")
+    assert "(two)" in str(half_sets["check"])
+    assert starts["verdict"] in ("green", "n/a")
+    assert (misfits["value"], misfits["verdict"]) == (25, "red")

@@ -102,10 +102,12 @@ def run(
         **{"class": [data.names[label - 1] for label in poses.labels]},
         label=poses.labels,
         score=poses.scores,
+        trust=poses.trust,
+        misfit=(poses.trust < least_trust).astype(int),
     )
     offsets = poses.centres - np.array(stack.shape[1:]) // 2
     columns = pose_columns(poses.matrices, offsets)
-    write_csv(alignment, table.assign(trust=poses.trust, **columns))
+    write_csv(alignment, table.assign(**columns))
     listed = relion_star(
         table,
         poses.matrices,

@@ -30,10 +30,16 @@ def run(
     masks: Path,
     particles: Path,
     split: Path,
+    averages: Path | None = None,
+    alignment: Path | None = None,
+    consensus: Path | None = None,
     *,
     out: Path,
 ) -> None:
     """Judge a run stage by stage: classifier, seeds, pseudo labels, network, CRF, trivial rules.
+
+    With ``averages`` (the record of the stage average), ``alignment`` and ``consensus`` (masks),
+    the new method too.
 
     Scores are known by their file names: ``gradcam``, ``cooccurrence``, ``iva``, ``crf``; others
     are not used.  Checks that need a ground truth are n/a where there is none.
@@ -68,6 +74,16 @@ def run(
         *ledger.diameter_lines(after, classes, stack_voxel_size(crf)),
         ledger.trivial_line(tables, rules),
     ]
+    if averages and alignment and consensus:
+        masked = ledger.sizes(_read_masks(consensus, len(classes)))
+        misfits = pd.read_csv(alignment)["misfit"]
+        reached = ledger.miou(tables["consensus"]) if "consensus" in tables else np.nan
+        lines += [
+            *ledger.consensus_lines(read_json(averages)["classes"], misfits),
+            ledger.line(ledger.CONSENSUS, "consensus", reached),
+            *ledger.mask_lines(ledger.CONSENSUS, masked, box),
+            ledger.spread_line(ledger.CONSENSUS, masked, classes),
+        ]
     table = pd.DataFrame(lines, columns=list(ledger.COLUMNS))
     for row in table[table["verdict"] == "red"].itertuples():
         logger.warning("%s, %s: %.1f %s, expected %s", *row[1:6])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from civa.alignment import Images, Optics
-from civa.averaging import Average, Averager, Plan, doubts
+from civa.averaging import COARSE_ANGSTROM, Average, Averager, Plan, doubts
 from civa.baselines import lowpass
 from civa.centres import seed_centres
 from civa.dataset import ParticleSet, read_defocus
@@ -81,6 +81,7 @@ def run(
             "resolution_angstrom": round(
                 resolution_angstrom(average.fsc, optics, stack.shape[1]), 1
             ),
+            "half_sets": round(float(average.fsc[optics.shell(COARSE_ANGSTROM, len(window))]), 3),
             "agreement_of_starts": round(average.agreement, 3),
             "last_turn_deg": round(average.movement_deg, 2),
             "shape_share": round(shape_share(average.density, window), 3),
