@@ -63,7 +63,8 @@ def table(title: str) -> list[dict[str, str]]:
 
 
 def steps() -> list[dict[str, str]]:
-    return [*table("Equations"), *table("Steps without a number")]
+    headings = ("Equations", "Steps without a number", "Beyond the paper")
+    return [row for heading in headings for row in table(heading)]
 
 
 def quoted(cell: str) -> list[str]:

@@ -95,7 +95,7 @@ def test_every_row_has_a_score(run: Path) -> None:
     assert (miou["n"] == 2).all()  # 8 per class, 15 % of them for the test: one each
     assert miou["method"].value_counts()["blob"] == 1
     variants = miou.groupby("variant")["method"].agg(list)
-    assert len(variants["civa-net"]) == 4 + 5 + 3  # trivial, the method, baselines
+    assert len(variants["civa-net"]) == 4 + 5 + 2 + 3  # trivial, paper, ours, baselines
     assert variants["cut-half"] == ["iva", "crf"]
     assert variants["without-co"] == ["iva", "crf"]
     assert variants["without-iva"] == ["crf"]
@@ -158,6 +158,25 @@ def test_editing_a_crf_value_reruns_the_crf_and_what_follows(
     config["crf"]["iterations"] = 3
     path.write_text(yaml.safe_dump(config))
     assert set(planned(run)) == AFTER_CRF
+
+
+def test_editing_the_contour_cuts_the_pasted_averages_anew_and_aligns_nothing(run: Path) -> None:
+    assert "align" not in planned(run)
+    config = yaml.safe_load((run / "tests" / "small.yaml").read_text())
+    (run / "contour.yaml").write_text(yaml.safe_dump({**config, "paste": {"contour": 0.3}}))
+    jobs = planned(run, config="contour.yaml")
+    assert set(jobs) == {"paste", "score", "assess", "plot", "portray", "tables", "report", "all"}
+    assert jobs["score"] == 2
+
+
+def test_a_network_taught_by_pasted_masks_is_chosen_on_them_too(run: Path) -> None:
+    config = yaml.safe_load((run / "tests" / "small.yaml").read_text())
+    config["baselines"] = [*config["baselines"], "voxresnet_consensus"]
+    (run / "taught.yaml").write_text(yaml.safe_dump(config))
+    output = snakemake(run, "--dry-run", "--printshellcmds", config="taught.yaml")
+    (command,) = re.findall(r"civa train-segmenter .*voxresnet_consensus.*", output)
+    pasted = "results/small/seed1/civa-net/masks/consensus.mrcs"
+    assert f"--annotations {pasted} --masks {pasted} " in command  # no ground truth
 
 
 def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:
