@@ -38,10 +38,12 @@ logger = logging.getLogger(__name__)
 COARSE_ANGSTROM = 53.0  # where averaging from scratch begins
 MIDDLE_ANGSTROM = 40.0  # where half-sets part
 FEWEST = 10  # particles below which an average is hardly one
+SMALLEST_SHARE = 0.05  # of a second structure that is worth a word
 LEAST = {  # figures below which an average is not to be trusted
     "agreement": 0.8,  # correlation of the starts
     "fsc": 0.5,  # of half-sets at 53 Å
     "shape": 0.05,  # share of the power that is not in the radial mean
+    "split": 0.955,  # correlation of two averages of the class
 }
 
 
@@ -73,6 +75,22 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Split:
+    """Two averages of one class, at 53 Å: alike if the class is homogeneous.
+
+    Attributes
+    ----------
+    correlation
+        Of the two, superposed.
+    smaller_share
+        Of the particles, in the smaller one.
+    """
+
+    correlation: float
+    smaller_share: float
+
+
+@dataclass(frozen=True)
 class Average:
     """The average of a class, and how it came about.
 
@@ -88,10 +106,12 @@ class Average:
         (shells,) noise power of the particles.
     matrices, centres, scores
         (n, 3, 3), (n, 3) and (n,): poses of the particles and their log-likelihoods.
-    agreement
-        Correlation of the averages from different random starts, from 0 to 1; NaN for one start.
     movement_deg
         Median turn of the particles in the last iteration.
+    agreement
+        Correlation of the averages from different random starts, from 0 to 1; NaN for one start.
+    split
+        What averaging into two classes gives.
     """
 
     density: NDArray[np.float32]
@@ -101,8 +121,9 @@ class Average:
     matrices: Matrices
     centres: NDArray[np.float64]
     scores: NDArray[np.float64]
-    agreement: float
     movement_deg: float
+    agreement: float = float("nan")
+    split: Split = Split(1.0, 0.0)
 
 
 class Averager:
@@ -135,7 +156,7 @@ class Averager:
 
     def run(self) -> Average:
         """Average from scratch at 53 Å, then two half-sets by themselves to full resolution."""
-        reference, images, agreement = self._from_scratch()
+        reference, images, agreement, split = self._from_scratch()
         halves = [images[half::2] for half in (0, 1)]
         references = [reference, reference]
         rotations = [torch.empty(0), torch.empty(0)]
@@ -156,16 +177,16 @@ class Averager:
                     turn_deg=turn,
                 )
                 total = insert(cloud, picked, rotations[half], moves)
-                references[half] = reconstruct(total, self.edge) * self.ball
+                references[half] = self._density(total)
                 halves[half] = _moved(part, moves)
-        return self._refine(halves, references, rotations, agreement, turn)
+        average = self._refine(halves, references, rotations, turn)
+        return replace(average, agreement=agreement, split=split)
 
     def _refine(
         self,
         halves: list[Images],
         references: list[Tensor],
         rotations: list[Tensor],
-        agreement: float,
         turn: float,
     ) -> Average:
         """Refine the poses of each half-set against its own average, FSC-weighted together."""
@@ -189,7 +210,7 @@ class Averager:
                 )
                 turned[half] = turns_deg(before, rotations[half])
                 totals[half] = insert(cloud, picked, rotations[half], moves[half])
-            raw = [(reconstruct(total, self.edge) * self.ball).cpu().numpy() for total in totals]
+            raw = [self._density(total).cpu().numpy() for total in totals]
             fsc = fourier_shell_correlation(*raw)
             references = [
                 reconstruct(total, self.edge, self._tensor(fsc)) * self.ball for total in totals
@@ -206,12 +227,16 @@ class Averager:
             matrices=interleave(*(r.double().cpu().numpy() for r in rotations)),
             centres=interleave(*centres),
             scores=interleave(*(s.double().cpu().numpy() for s in scores)),
-            agreement=agreement,
             movement_deg=float(torch.cat(turned).median()),
         )
 
-    def _from_scratch(self) -> tuple[Tensor, Images, float]:
-        """Average at 53 Å from several random starts; return the likeliest and its centres."""
+    def _from_scratch(self) -> tuple[Tensor, Images, float, Split]:
+        """Average at 53 Å from several random starts, and once into two classes.
+
+        Returns
+        -------
+        The likeliest average, the images centred by it, the agreement of the starts, the split.
+        """
         picked = self._band(self.optics.shell(COARSE_ANGSTROM, self.edge))
         cloud, _ = self._prepare(self.images, picked)
         grid = self._grid(self.plan.coarse_rotations)
@@ -220,40 +245,70 @@ class Averager:
         if len(cloud) > self.plan.most_particles:
             rows = self.generator.permutation(len(cloud))[: self.plan.most_particles]
             used = cloud[torch.from_numpy(np.sort(rows)).to(self.device)]
-        starts = [self._one_start(used, picked, grid, shifts) for _ in range(self.plan.starts)]
-        (likelihood, reference), *others = sorted(starts, key=lambda start: -start[0])
+        starts = [
+            self._one_start(used, picked, grid, shifts, classes=1) for _ in range(self.plan.starts)
+        ]
+        (likelihood, (reference,), _), *others = sorted(starts, key=lambda start: -start[0])
         agreement = float("nan")
         if others:
-            agreement = min(superpose(other, reference, picked)[2] for _, other in others)
+            agreement = min(superpose(other, reference, picked)[2] for _, (other,), _ in others)
         logger.info(
             "at %g Å: log-likelihood %.1f per particle, starts agree at %.2f",
             *(COARSE_ANGSTROM, likelihood, agreement),
         )
+        _, pair, shares = self._one_start(used, picked, grid, shifts, classes=2)
+        split = Split(superpose(pair[0], pair[1], picked)[2], float(min(shares)))
         _, _, places = search(cloud, interpolator(reference), picked, grid, shifts, keep=1)
-        return reference, _moved(self.images, shifts[places[:, 0]]), agreement
+        return reference, _moved(self.images, shifts[places[:, 0]]), agreement, split
 
     def _one_start(
-        self, cloud: Particles, picked: Band, grid: Tensor, shifts: Tensor
-    ) -> tuple[float, Tensor]:
-        first = self.generator.permutation(len(cloud))[: self.plan.first_particles]
-        turns = grid[torch.from_numpy(self.generator.integers(len(grid), size=len(first)))]
-        rows = torch.from_numpy(first).to(self.device)
-        total = insert(cloud[rows], picked, turns, torch.zeros(len(first), 3, device=self.device))
-        reference = reconstruct(total, self.edge) * self.ball
+        self, cloud: Particles, picked: Band, grid: Tensor, shifts: Tensor, *, classes: int
+    ) -> tuple[float, list[Tensor], list[float]]:
+        """Average into some classes, each from a few random particles at random angles.
+
+        Returns
+        -------
+        Log-likelihood per particle, the averages, and the share of the particles that each has.
+        """
+        count = self.plan.first_particles
+        drawn = self.generator.permutation(len(cloud))[: classes * count]
+        references = []
+        for rows in np.array_split(drawn, classes):
+            turns = grid[torch.from_numpy(self.generator.integers(len(grid), size=len(rows)))]
+            still = torch.zeros(len(rows), 3, device=self.device)
+            first = cloud[torch.from_numpy(rows).to(self.device)]
+            references.append(self._density(insert(first, picked, turns, still)))
         previous = None
         for _ in range(self.plan.iterations):
-            scores, turns, places = search(
-                cloud, interpolator(reference), picked, grid, shifts, keep=8
-            )
-            weights = (scores / self.plan.temperature).softmax(dim=1)
-            total = insert(
-                cloud.shared(weights), picked, grid[turns.flatten()], shifts[places.flatten()]
-            )
-            reference = recentred(reconstruct(total, self.edge) * self.ball)
-            if previous is not None and (turns[:, 0] != previous).float().mean() < 0.02:
+            found = [
+                search(cloud, interpolator(reference), picked, grid, shifts, keep=8)
+                for reference in references
+            ]
+            scores = torch.cat([one for one, _, _ in found], dim=1)  # (n, classes m)
+            weights = (scores / self.plan.temperature).softmax(dim=1).chunk(classes, dim=1)
+            references = [
+                recentred(
+                    self._density(
+                        insert(
+                            cloud.shared(weight),
+                            picked,
+                            grid[turns.flatten()],
+                            shifts[places.flatten()],
+                        )
+                    )
+                )
+                for weight, (_, turns, places) in zip(weights, found, strict=True)
+            ]
+            best = torch.cat([turns for _, turns, _ in found], dim=1)
+            best = best.gather(1, scores.argmax(dim=1, keepdim=True))
+            if previous is not None and (best != previous).float().mean() < 0.02:
                 break
-            previous = turns[:, 0]
-        return float(scores[:, 0].mean()), reference
+            previous = best
+        shares = [float(weight.sum(dim=1).mean()) for weight in weights]
+        return float(scores.max(dim=1).values.mean()), references, shares
+
+    def _density(self, total: Tensor) -> Tensor:
+        return reconstruct(total, self.edge) * self.ball
 
     def _prepare(self, images: Images, picked: Band) -> tuple[Particles, Tensor]:
         found = images.coefficients(picked, self.window)
@@ -422,6 +477,14 @@ def doubts(average: Average, optics: Optics, window: NDArray) -> list[str]:
         found.append(
             f"the half-sets correlate at {average.fsc[shell]:.2f} at {COARSE_ANGSTROM:g} Å "
             f"(expected {LEAST['fsc']} or more): they disagree; add volumes, or check the labels"
+        )
+    split = average.split
+    if split.correlation < LEAST["split"] and split.smaller_share > SMALLEST_SHARE:
+        found.append(
+            f"averaged into two, the class gives averages that correlate at "
+            f"{split.correlation:.2f} (expected {LEAST['split']} or more), the smaller of "
+            f"{100 * split.smaller_share:.0f} % of the volumes: it may mix two structures, or two "
+            "conformations; look at them, and split the class"
         )
     share = shape_share(average.density, window)
     if share < LEAST["shape"]:

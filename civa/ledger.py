@@ -321,12 +321,18 @@ def consensus_lines(reports: Mapping[str, Mapping[str, float]], misfits: ArrayLi
     Parameters
     ----------
     reports
-        Class -> figures of its average: ``half_sets`` and ``agreement_of_starts``.
+        Class -> figures of its average: ``half_sets``, ``agreement_of_starts`` and
+        ``split_correlation``.
     misfits
         (n,) true where a volume fits no average.
     """
     lines = []
-    for name, key in (("half_sets", "half_sets"), ("starts", "agreement_of_starts")):
+    keys = {
+        "half_sets": "half_sets",
+        "starts": "agreement_of_starts",
+        "split": "split_correlation",
+    }
+    for name, key in keys.items():
         values = {of: float(report[key]) for of, report in reports.items()}
         worst = min(values, key=lambda of: values[of])
         lines.append(line(CONSENSUS, name, 100 * values[worst], of=worst))

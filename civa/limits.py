@@ -182,6 +182,12 @@ LIMITS = {
         "simulated sets have 99; starts that end in different averages did not find the particle",
         "more average.starts and volumes; average.radius_voxels so that the particle just fits",
     ),
+    "split": Limit(
+        *("correlation of two averages of one class, worst class", "%", 95.5, 90),
+        "one structure gives 97 or more with 50 volumes and 98 with 175; a fifth of another "
+        "structure in it 83, two halves 78 to 95",
+        "look whether the class mixes structures or conformations, and split it",
+    ),
     "misfits": Limit(
         *("volumes that fit the average of no class", "%", 2, 10),
         "a robust deviation of 3 leaves 0.1 % of good volumes; simulated sets have 0.0 to 0.1",

@@ -10,6 +10,11 @@ CONTOUR = 0.25  # of the peak: the ground truth's own convention (`simulation.ma
 CONTOURS = tuple(round(0.10 + 0.02 * step, 2) for step in range(16))
 
 
+def peak(density: NDArray) -> float:
+    """Mean of the brightest voxels of a density."""
+    return float(np.sort(density, axis=None)[-PEAK_VOXELS:].mean())
+
+
 def relative_to_peak(density: NDArray) -> NDArray[np.float32]:
     """Scale a density (e, e, e) so that its brightest voxels have a mean of 1.
 
@@ -18,10 +23,10 @@ def relative_to_peak(density: NDArray) -> NDArray[np.float32]:
     ValueError
         If nothing in it is positive.
     """
-    peak = float(np.sort(density, axis=None)[-PEAK_VOXELS:].mean())
-    if not peak > 0:
+    brightest = peak(density)
+    if not brightest > 0:
         raise ValueError("the average holds no positive density: there is nothing to paste")
-    return (density / peak).astype(np.float32)
+    return (density / brightest).astype(np.float32)
 
 
 def paste(

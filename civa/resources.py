@@ -76,6 +76,7 @@ COSTS = {
     "assess": Cost(400, 0.6, 0.02),
     "draw": Cost(500, 0.5, 0.02),
     "compare": Cost(500, 0.5, 0.02),
+    "calibrate": Cost(400, 1.2, 0.02),
     "portray": Cost(700, 0, 0.01),
     "plot": Cost(500, 0.2, 0.02),
 }

@@ -32,6 +32,7 @@ for _product, _parent in (
     ("voxresnet_consensus", "paste"),
 ):
     LINEAGE[_product] = (*LINEAGE[_parent], _product)
+LINEAGE["calibrate"] = LINEAGE["paste"]
 LINEAGE["voxresnet_full"] = ("voxresnet_full",)
 LINEAGE["unet_slice"] = ("unet_slice",)
 

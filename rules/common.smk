@@ -78,6 +78,7 @@ FILES = {
         "masks/consensus_tuned.mrcs",
         "masks/consensus_tuned.json",
     ],
+    "calibrate": ["probability.mrcs", "confidence.csv", "calibration.json"],
 }
 for name in civa_runs.BASELINES:
     FILES[name] = [f"{name}.safetensors", f"{name}.json", f"{name}_curve.csv"]

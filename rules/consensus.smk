@@ -1,7 +1,8 @@
 # Beyond the paper: averages of every class, poses of all targets, masks by alignment.
 # REQUIRED INPUTS: volumes.mrcs, gradcam.mrcs, predictions.csv (class labels only)
 # OUTPUTS: averages*.mrcs, averages.csv (FSC), alignment.{csv,star}, pasted.mrcs,
-# masks/consensus.mrcs (contour without a look at masks) and masks/consensus_tuned.mrcs
+# masks/consensus.mrcs (contour without a look at masks), masks/consensus_tuned.mrcs,
+# probability.mrcs, confidence.csv, figures/averages.png
 
 
 rule average:
@@ -116,6 +117,43 @@ rule paste:
         + " --masks {input.masks:q} --pasted {output.pasted:q} --out {output.masks:q} --choice {output.choice:q} "
         "--tuned {output.tuned:q} --tuned-choice {output.tuned_choice:q} "
         "--threads {threads} {params.flags} --log {log:q}"
+
+
+rule calibrate:
+    input:
+        pasted=made("paste", "pasted.mrcs"),
+        averages=made("average", "averages.mrcs"),
+        first_halves=made("average", "averages_half1.mrcs"),
+        second_halves=made("average", "averages_half2.mrcs"),
+        metrics=made("average", "averages.json"),
+        choice=made("paste", "masks/consensus.json"),
+        alignment=made("align", "alignment.csv"),
+        masks=MASKS,
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("calibrate"),
+    output:
+        probabilities="results/{dataset}/seed{seed}/{variant}/probability.mrcs",
+        confidence="results/{dataset}/seed{seed}/{variant}/confidence.csv",
+        report="results/{dataset}/seed{seed}/{variant}/calibration.json",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/calibrate.log",
+    benchmark:
+        "benchmarks/{dataset}/seed{seed}/{variant}/calibrate.tsv"
+    group:
+        "evaluate_{dataset}_{seed}"
+    conda:
+        "../envs/civa.yaml"
+    resources:
+        **needs("calibrate"),
+    shell:
+        "python -m civa calibrate --pasted {input.pasted:q} --averages {input.averages:q} "
+        "--first-halves {input.first_halves:q} --second-halves {input.second_halves:q} "
+        "--metrics {input.metrics:q} --choice {input.choice:q} --alignment {input.alignment:q} "
+        "--masks {input.masks:q} "
+        + TABLES
+        + " --probabilities {output.probabilities:q} --confidence {output.confidence:q} "
+        "--report {output.report:q} --log {log:q}"
 
 
 rule portray:

@@ -233,7 +233,7 @@ def test_files_that_do_not_fit_are_named(
 
 
 def test_the_new_method_is_judged_where_its_products_are_given(run: Run) -> None:
-    figures = {"half_sets": 0.97, "agreement_of_starts": 0.99}
+    figures = {"half_sets": 0.97, "agreement_of_starts": 0.99, "split_correlation": 0.97}
     write_json(run.path("averages.json"), {"classes": {"one": figures, "two": figures}})
     misfit = [0] * (N - 1) + [1]
     pd.DataFrame({"trust": np.zeros(N), "misfit": misfit}).to_csv(run.path("alignment.csv"))

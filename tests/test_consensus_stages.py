@@ -12,12 +12,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 from test_alignment import turned
 
-from civa.dataset import PARTS
+from civa.dataset import PARTS, UNANNOTATED
 from civa.files import read_json, write_csv
 from civa.imaging import Microscope, convolve_transfer
 from civa.metrics import iou
 from civa.poses import from_relion_angles_deg, read_poses, to_matrices
-from civa.stages import align, average, paste
+from civa.stages import align, average, calibrate, paste
 from civa.volume import read_stack, stack_voxel_size, write_stack
 
 pytestmark = pytest.mark.usefixtures("settings_restored")
@@ -104,6 +104,21 @@ class Data:
             **settings,
         )
         return np.asarray(read_stack(self.path("consensus.mrcs")))
+
+    def calibrate(self) -> dict[str, Any]:
+        calibrate.run(
+            self.path("pasted.mrcs"),
+            *(self.path(name) for name in MOST_MAPS),
+            self.path("averages.json"),
+            self.path("consensus.json"),
+            self.path("alignment.csv"),
+            self.path("masks.mrcs"),
+            **self.tables,
+            probabilities=self.path("probability.mrcs"),
+            confidence=self.path("confidence.csv"),
+            report=self.path("calibration.json"),
+        )
+        return read_json(self.path("calibration.json"))
 
 
 def make(folder: Path, *, noise: float = 1.0, sizes: dict[str, int] = SIZES) -> Data:
@@ -271,6 +286,35 @@ def test_a_misfit_has_little_trust_and_is_reported(
     assert trust.argmin() == 21
     assert trust[21] < -3
     assert "volumes fitted their average badly (trust below -3); other centres" in caplog.text
+
+
+def test_calibration_makes_probabilities_honest_and_says_what_to_expect(finished: Data) -> None:
+    report = finished.calibrate()
+    assert report["calibrated_on"] == 2 * SIZES["validation"]
+    before, after = report["before"], report["after"]
+    assert after["ece_percent"] < before["ece_percent"]
+    assert after["mean_gap_of_iou"] < 25
+    chances = read_stack(finished.path("probability.mrcs"))
+    assert chances.dtype == np.float16
+    assert chances.min() >= 0 and chances.max() <= 1
+    listed = pd.read_csv(finished.path("confidence.csv"), dtype={"id": str})
+    assert listed["expected_iou"].between(0, 1).all()
+    assert (listed.loc[listed["misfit"] == 1, "expected_iou"] == 0).all()
+
+
+def test_without_masks_the_half_sets_stand_for_all_uncertainty(
+    finished: Data, tmp_path: Path
+) -> None:
+    bare = Data(tmp_path, finished.matrices, finished.shifts)
+    for path in finished.folder.iterdir():
+        bare.path(path.name).write_bytes(path.read_bytes())
+    masks = np.full(read_stack(bare.path("masks.mrcs")).shape, UNANNOTATED, dtype=np.int8)
+    write_stack(bare.path("masks.mrcs"), masks, voxel_size_angstrom=VOXEL)
+    report = bare.calibrate()
+    assert report["calibrated_on"] == 0
+    assert report["curves"]["bent"]["before"] == report["curves"]["bent"]["after"]
+    assert "reject" not in report
+    assert pd.read_csv(bare.path("confidence.csv"))["expected_iou"].max() > 0.5
 
 
 def test_alignment_mends_a_wrong_class_and_a_wrong_centre_but_keeps_a_label(

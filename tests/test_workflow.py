@@ -360,7 +360,7 @@ def test_the_experiment_of_the_paper_is_few_jobs_and_says_so_before_it_starts(
     kinds = [line.split(maxsplit=5) for line in table if line.strip()]
     assert sum(int(kind[0]) for kind in kinds) == int(count)
     for _, cores, gpus, memory, minutes, steps in kinds:
-        networks = ("train_", "segment", "apply_", "cooccur", "localize")
+        networks = ("train_", "segment", "apply_", "cooccur", "localize", "align")
         assert int(gpus) == steps.lstrip("0123456789 ").startswith(networks), steps
         assert int(cores) <= 2
         assert 1000 <= int(memory) <= 32_000

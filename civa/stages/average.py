@@ -83,6 +83,8 @@ def run(
             ),
             "half_sets": round(float(average.fsc[optics.shell(COARSE_ANGSTROM, len(window))]), 3),
             "agreement_of_starts": round(average.agreement, 3),
+            "split_correlation": round(average.split.correlation, 3),
+            "split_smaller_share": round(average.split.smaller_share, 3),
             "last_turn_deg": round(average.movement_deg, 2),
             "shape_share": round(shape_share(average.density, window), 3),
             "score_median": round(float(np.median(average.scores)), 3),

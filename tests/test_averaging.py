@@ -1,0 +1,123 @@
+"""Averages from scratch: what speaks against them, and what does not."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_alignment import EDGE, shape, turned
+from test_consensus_stages import SHAPES, VOXEL
+
+from civa.alignment import Images, Optics
+from civa.averaging import Average, Averager, Plan, Split, doubts, interleave, turns_deg
+from civa.fourier import window_for
+from civa.poses import rotation_grid
+from civa.reconstruction import boosted, recentred, resolution_angstrom, shape_share
+
+OPTICS = Optics(VOXEL, max_tilt_deg=90)
+WINDOW = window_for(EDGE)
+
+
+def average(**changes: object) -> Average:
+    """An average that nothing speaks against."""
+    good = Average(
+        density=shape(),
+        halves=np.stack([shape(), shape()]),
+        fsc=np.ones(EDGE // 2 + 1),
+        noise=np.ones(EDGE // 2),
+        matrices=np.tile(np.eye(3), (50, 1, 1)),
+        centres=np.zeros((50, 3)),
+        scores=np.full(50, 60.0),
+        movement_deg=0.5,
+        agreement=0.99,
+        split=Split(0.99, 0.4),
+    )
+    return replace(good, **changes)
+
+
+def test_nothing_speaks_against_a_good_average() -> None:
+    assert doubts(average(), OPTICS, WINDOW) == []
+    assert doubts(average(agreement=float("nan")), OPTICS, WINDOW) == []  # a single start
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scores": np.zeros(9)}, r"9 volumes are too few to average \(expected 10 or more\)"),
+        ({"agreement": 0.6}, r"different starts correlate at 0.60 \(expected 0.8 or more\)"),
+        ({"fsc": np.full(13, 0.3)}, r"half-sets correlate at 0.30 at 53 Å \(expected 0.5"),
+        ({"split": Split(0.8, 0.2)}, r"correlate at 0.80 .* the smaller of 20 % of the volumes"),
+    ],
+)
+def test_each_doubt_names_its_figure_and_the_remedy(changes: dict[str, object], said: str) -> None:
+    (found,) = doubts(average(**changes), OPTICS, WINDOW)
+    assert re.search(said, found)
+    assert re.search(r"[;:] ", found)  # what to do
+
+
+def test_a_few_odd_volumes_are_no_second_structure() -> None:
+    assert doubts(average(split=Split(0.5, 0.02)), OPTICS, WINDOW) == []
+
+
+def test_a_ball_is_featureless_and_a_shape_is_not() -> None:
+    along = np.arange(EDGE) - EDGE // 2
+    radius = np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + along**2)
+    ball = np.exp(-0.5 * (radius / 3) ** 2).astype(np.float32)
+    assert shape_share(ball, WINDOW) < 0.05 < shape_share(shape(), WINDOW)
+    (found,) = doubts(average(density=ball), OPTICS, WINDOW)
+    assert "featureless ball" in found
+
+
+def test_resolution_is_where_the_correlation_first_falls() -> None:
+    fsc = np.array([1, 1, 0.9, 0.6, 0.2, 0.1, 0.3])
+    assert resolution_angstrom(fsc, OPTICS, 12) == 12 * VOXEL / 5
+    assert resolution_angstrom(fsc, OPTICS, 12, level=0.5) == 12 * VOXEL / 4
+    assert resolution_angstrom(np.ones(7), OPTICS, 12) == 12 * VOXEL / 6
+
+
+def test_recentring_rolls_the_bright_part_to_the_middle() -> None:
+    moved = torch.from_numpy(np.roll(shape(), (3, -2, 1), axis=(0, 1, 2)))
+    once = recentred(moved)
+    assert torch.equal(recentred(once), once)
+    assert torch.equal(once, recentred(torch.from_numpy(shape())))
+
+
+def test_a_boost_raises_low_frequencies_and_keeps_the_highest() -> None:
+    waves = np.cos(2 * np.pi * np.arange(EDGE) * 1 / EDGE) * np.ones((EDGE, EDGE, 1))
+    ripples = np.cos(2 * np.pi * np.arange(EDGE) * 11 / EDGE) * np.ones((EDGE, EDGE, 1))
+    # k = 1 / 480 Å against a plateau from 47 Å on, with k0 = 1 / 200 Å
+    gain = (47.0**-2 + 200.0**-2) / (480.0**-2 + 200.0**-2)
+    assert boosted(waves, VOXEL) == pytest.approx(gain * waves, rel=1e-4, abs=1e-4)
+    beyond = (47.0**-2 + 200.0**-2) / (min(11 / 480, 1 / 47) ** 2 + 200.0**-2)
+    assert boosted(ripples, VOXEL) == pytest.approx(beyond * ripples, rel=1e-4, abs=1e-4)
+
+
+def test_halves_are_interleaved_and_turns_measured() -> None:
+    assert interleave(np.array([0, 2, 4]), np.array([1, 3])).tolist() == [0, 1, 2, 3, 4]
+    grid = torch.from_numpy(rotation_grid(50)).float()
+    assert turns_deg(grid, grid).max() < 0.1
+
+
+def test_two_structures_under_one_label_are_noticed() -> None:
+    generator = np.random.default_rng(2)
+
+    def images(kinds: np.ndarray) -> Images:
+        turns = rotation_grid(4096)[generator.integers(4096, size=len(kinds))]
+        boxes = [turned(SHAPES[k], m, np.zeros(3)) for k, m in zip(kinds, turns, strict=True)]
+        noise = 0.1 * generator.standard_normal((len(kinds), EDGE, EDGE, EDGE))
+        middle = np.full((len(kinds), 3), EDGE / 2)
+        return Images((np.stack(boxes) + noise).astype(np.float32), middle, None)
+
+    def split(kinds: np.ndarray) -> Split:
+        quick = Plan(
+            starts=1, coarse_rotations=200, fine_rotations=200, iterations=8, refinements=1
+        )
+        averager = Averager(
+            images(kinds), OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")
+        )
+        return averager.run().split
+
+    pure, mixed = split(np.zeros(24, dtype=int)), split(np.arange(24) % 2)
+    assert mixed.correlation < pure.correlation - 0.05
+    assert mixed.smaller_share > 0.3
