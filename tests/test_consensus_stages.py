@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation
 from test_alignment import turned
 
 from civa.dataset import PARTS, UNANNOTATED
-from civa.files import read_json, write_csv
+from civa.files import read_json, write_csv, write_json
 from civa.imaging import Microscope, convolve_transfer
 from civa.metrics import iou
 from civa.poses import from_relion_angles_deg, read_poses, to_matrices
-from civa.stages import align, average, calibrate, paste
-from civa.volume import read_stack, stack_voxel_size, write_stack
+from civa.stages import align, average, calibrate, paste, portray
+from civa.volume import read_stack, stack_voxel_size, write_stack, write_volume
 
 pytestmark = pytest.mark.usefixtures("settings_restored")
 
@@ -224,6 +224,30 @@ def test_the_star_file_holds_the_same_poses_as_relion_reads_them(finished: Data)
     assert values[:, 3:] == pytest.approx(-VOXEL * offsets[:, ::-1], abs=1e-2)
     (name, particle) = document[1].find(["_rlnImageName", "_rlnTomoParticleName"])[7]
     assert (name, gemmi.cif.as_string(particle)) == ("000008@volumes.mrcs", "007")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_averages_are_drawn_beside_the_truth_if_there_is_one(
+    finished: Data, tmp_path: Path, known: bool
+) -> None:
+    record = {**read_json(finished.path("averages.json")), "defocus_known": known}
+    write_json(tmp_path / "averages.json", record)
+    table = pd.read_csv(finished.path("particles.csv"), dtype={"id": str})
+    structures = table["class"].map(dict(zip(NAMES, ("one", "two"), strict=True)))
+    write_csv(tmp_path / "particles.csv", table.assign(structure=structures))
+    fine = np.repeat(np.repeat(np.repeat(SHAPES[0], 2, 0), 2, 1), 2, 2)  # half the voxel size
+    write_volume(tmp_path / "one.mrc", fine, voxel_size_angstrom=VOXEL / 2)
+    portray.run(
+        finished.path("averages.mrcs"),
+        finished.path("averages.csv"),
+        tmp_path / "averages.json",
+        finished.path("consensus.json"),
+        tmp_path / "particles.csv",
+        finished.path("split.csv"),
+        (tmp_path / "one.mrc",),
+        out=tmp_path / "averages.png",
+    )
+    assert (tmp_path / "averages.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_seed_gives_the_same_bits(finished: Data, tmp_path: Path) -> None:

@@ -1,23 +1,16 @@
-"""Figures of averages, and the stage that draws them beside the truth."""
-
-from pathlib import Path
+"""Figures of averages beside the truth."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 from test_alignment import CPU, EDGE, shape, turned
-from test_consensus_stages import Data, make
 
 from civa.averaging import superpose
-from civa.files import write_json
 from civa.fourier import band
 from civa.pasting import paste, relative_to_peak
 from civa.portraits import Portrait, gallery
 from civa.poses import to_matrices
-from civa.stages import portray
-
-pytestmark = pytest.mark.usefixtures("settings_restored")
 
 
 def portrait(**changes: object) -> Portrait:
@@ -63,20 +56,3 @@ def test_a_gallery_has_slices_of_average_and_truth_and_a_curve_for_every_class()
     assert len(unknown.lines) == len(known.lines) - 1
     assert unknown.get_title() == "too few"
     assert [text.get_text() for text in figure.axes[10].texts] == ["not known"]
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_the_stage_draws_with_and_without_a_known_defocus(tmp_path: Path, known: bool) -> None:
-    data: Data = make(tmp_path, sizes={"train": 4, "validation": 1, "test": 1})
-    record = data.average()
-    write_json(data.path("averages.json"), {**record, "defocus_known": known})
-    write_json(data.path("choice.json"), {"contour": 0.25})
-    portray.run(
-        data.path("averages.mrcs"),
-        data.path("averages.csv"),
-        data.path("averages.json"),
-        data.path("choice.json"),
-        **data.tables,
-        out=data.path("averages.png"),
-    )
-    assert data.path("averages.png").read_bytes().startswith(b"\x89PNG")
