@@ -8,7 +8,7 @@ with the reference T, the contrast transfer C, rotation R and centre c.  The sco
 its log-likelihood against no particle at all, a matrix product over coefficients.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -82,6 +82,10 @@ class Images:
     def cut_centres(self) -> NDArray[np.int64]:
         """The voxels (n, 3) on which boxes are cut out."""
         return np.round(self.centres).astype(np.int64)
+
+    def moved(self, moves: Tensor) -> "Images":
+        """Images whose centres lie ``moves`` (n, 3) from where their boxes were cut out."""
+        return replace(self, centres=self.cut_centres() + moves.double().cpu().numpy())
 
     def coefficients(self, picked: Band, window: NDArray, *, chunk: int = 128) -> Tensor:
         """Coefficients (n, k) of a band of the boxes cut out around the centres."""

@@ -23,28 +23,19 @@ from civa.alignment import (
     refine,
     search,
 )
-from civa.fourier import Band, band, coefficients, interpolator, phases, slices
+from civa.fitting import MIDDLE_ANGSTROM, superpose
+from civa.fourier import Band, band, interpolator
 from civa.poses import Matrices, grid_spacing_deg, rotation_grid, shift_grid
 from civa.reconstruction import (
     fourier_shell_correlation,
     insert,
     recentred,
     reconstruct,
-    shape_share,
 )
 
 logger = logging.getLogger(__name__)
 
 COARSE_ANGSTROM = 53.0  # where averaging from scratch begins
-MIDDLE_ANGSTROM = 40.0  # where half-sets part
-FEWEST = 10  # particles below which an average is hardly one
-SMALLEST_SHARE = 0.05  # of a second structure that is worth a word
-LEAST = {  # figures below which an average is not to be trusted
-    "agreement": 0.8,  # correlation of the starts
-    "fsc": 0.5,  # of half-sets at 53 Å
-    "shape": 0.05,  # share of the power that is not in the radial mean
-    "split": 0.955,  # correlation of two averages of the class
-}
 
 
 @dataclass(frozen=True)
@@ -178,7 +169,7 @@ class Averager:
                 )
                 total = insert(cloud, picked, rotations[half], moves)
                 references[half] = self._density(total)
-                halves[half] = _moved(part, moves)
+                halves[half] = part.moved(moves)
         average = self._refine(halves, references, rotations, turn)
         return replace(average, agreement=agreement, split=split)
 
@@ -259,7 +250,7 @@ class Averager:
         _, pair, shares = self._one_start(used, picked, grid, shifts, classes=2)
         split = Split(superpose(pair[0], pair[1], picked)[2], float(min(shares)))
         _, _, places = search(cloud, interpolator(reference), picked, grid, shifts, keep=1)
-        return reference, _moved(self.images, shifts[places[:, 0]]), agreement, split
+        return reference, self.images.moved(shifts[places[:, 0]]), agreement, split
 
     def _one_start(
         self, cloud: Particles, picked: Band, grid: Tensor, shifts: Tensor, *, classes: int
@@ -331,119 +322,6 @@ class Averager:
         return torch.from_numpy(np.asarray(values)).float().to(self.device)
 
 
-class Aligner:
-    """Aligns volumes with the average of their class.
-
-    Parameters
-    ----------
-    density
-        (e, e, e) the average.
-    noise
-        (shells,) noise power from shell 1 on.
-    """
-
-    def __init__(
-        self,
-        density: NDArray,
-        noise: NDArray[np.float64],
-        optics: Optics,
-        window: NDArray[np.float32],
-        *,
-        device: torch.device,
-        rotations: int = 1152,
-        shift_voxels: float = 3.0,
-        finest_angstrom: float = 28.0,
-    ) -> None:
-        edge = window.shape[0]
-        self.optics, self.window = optics, window
-        self.transform = interpolator(torch.from_numpy(np.array(density)).float().to(device))
-        self.noise = torch.from_numpy(np.concatenate([[1.0], noise])).float().to(device)
-        self.bands = [
-            band(edge, highest_shell=shell, max_tilt_deg=optics.max_tilt_deg, device=device)
-            for shell in (
-                optics.shell(MIDDLE_ANGSTROM, edge),
-                min(optics.shell(finest_angstrom, edge), len(noise)),
-            )
-        ]
-        self.grid = torch.from_numpy(rotation_grid(rotations)).float().to(device)
-        self.shifts = torch.from_numpy(shift_grid(shift_voxels)).float().to(device)
-        self.turn = grid_spacing_deg(rotations) / 2
-
-    def align(self, images: Images) -> tuple[NDArray, NDArray, NDArray]:
-        """Search from the rough centres, then refine around what was found.
-
-        Returns
-        -------
-        Scores (n,), matrices (n, 3, 3) and centres (n, 3).
-        """
-        _, rotations, moves = best_poses(
-            self._prepare(images, self.bands[0]),
-            self.transform,
-            self.bands[0],
-            self.grid,
-            self.shifts,
-            keep=3,
-            turn_deg=self.turn,
-        )
-        images = _moved(images, moves)
-        moves = torch.from_numpy(images.centres - images.cut_centres()).to(moves)
-        scores, rotations, moves = refine(
-            self._prepare(images, self.bands[1]),
-            self.transform,
-            self.bands[1],
-            rotations,
-            moves,
-            first_turn_deg=self.turn / 4,
-            first_shift=0.5,
-            levels=3,
-        )
-        return (
-            scores.double().cpu().numpy(),
-            rotations.double().cpu().numpy(),
-            _moved(images, moves).centres,
-        )
-
-    def _prepare(self, images: Images, picked: Band) -> Particles:
-        found = images.coefficients(picked, self.window)
-        transfer = self.optics.transfer(picked, images.defocus_um)
-        return Particles.prepare(found, transfer, self.noise, picked, self.window)
-
-
-def superpose(
-    moving: Tensor, fixed: Tensor, picked: Band, *, rotations: int = 1152
-) -> tuple[Matrices, NDArray[np.float64], float]:
-    """Find the pose of one density (e, e, e) in another.
-
-    Returns
-    -------
-    Matrix (3, 3) and offset (3,) from the middle of the box, z, y, x, that bring ``moving`` onto
-    ``fixed``, and the correlation of the two there, in the band.
-    """
-    found = coefficients((fixed / fixed.norm())[None], picked)
-    transform = interpolator(moving / moving.norm())
-    grid = torch.from_numpy(rotation_grid(rotations)).float().to(found.device)
-    shifts = torch.from_numpy(shift_grid(3)).float().to(found.device)
-    _, turns, moves = best_poses(
-        Particles(found, torch.ones_like(found.real)),
-        transform,
-        picked,
-        grid,
-        shifts,
-        keep=8,
-        turn_deg=grid_spacing_deg(rotations) / 2,
-    )
-    turned = slices(transform, turns, picked.frequencies)
-    moved = found * phases(picked.frequencies, moves)
-    cross = (turned.conj() * moved).sum().real
-    correlation = float(cross / (turned.norm() * moved.norm()).clamp_min(1e-20))
-    return turns[0].double().cpu().numpy(), moves[0].double().cpu().numpy(), correlation
-
-
-def _moved(images: Images, moves: Tensor) -> Images:
-    """Images whose centres are moved from where their boxes were cut out."""
-    return replace(images, centres=images.cut_centres() + moves.double().cpu().numpy())
-
-
 def interleave(even: NDArray, odd: NDArray) -> NDArray:
     """Bring the rows 0, 2, 4 ... and 1, 3, 5 ... back into their order."""
     whole = np.empty((len(even) + len(odd), *even.shape[1:]), dtype=even.dtype)
@@ -455,41 +333,3 @@ def turns_deg(before: Tensor, after: Tensor) -> Tensor:
     """Angles (n,) between rotations (n, 3, 3), in degrees."""
     trace = (before * after).sum(dim=(1, 2))
     return ((trace - 1) / 2).clamp(-1, 1).acos().rad2deg()
-
-
-def doubts(average: Average, optics: Optics, window: NDArray) -> list[str]:
-    """Say what speaks against an average, with the figure and what to do; often nothing."""
-    found = []
-    n, edge = len(average.scores), window.shape[0]
-    if n < FEWEST:
-        found.append(
-            f"{n} volumes are too few to average (expected {FEWEST} or more): trust the network's "
-            "masks, not the aligned ones"
-        )
-    if average.agreement < LEAST["agreement"]:
-        found.append(
-            f"averages from different starts correlate at {average.agreement:.2f} (expected "
-            f"{LEAST['agreement']} or more): the alignment did not converge; add volumes or "
-            "starts, or look whether the class mixes structures"
-        )
-    shell = max(optics.shell(COARSE_ANGSTROM, edge), 1)
-    if average.fsc[shell] < LEAST["fsc"]:
-        found.append(
-            f"the half-sets correlate at {average.fsc[shell]:.2f} at {COARSE_ANGSTROM:g} Å "
-            f"(expected {LEAST['fsc']} or more): they disagree; add volumes, or check the labels"
-        )
-    split = average.split
-    if split.correlation < LEAST["split"] and split.smaller_share > SMALLEST_SHARE:
-        found.append(
-            f"averaged into two, the class gives averages that correlate at "
-            f"{split.correlation:.2f} (expected {LEAST['split']} or more), the smaller of "
-            f"{100 * split.smaller_share:.0f} % of the volumes: it may mix two structures, or two "
-            "conformations; look at them, and split the class"
-        )
-    share = shape_share(average.density, window)
-    if share < LEAST["shape"]:
-        found.append(
-            f"{100 * share:.1f} % of the average's power is not in its radial mean (expected "
-            f"{100 * LEAST['shape']:.0f} % or more): it is a featureless ball, so poses mean little"
-        )
-    return found

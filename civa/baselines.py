@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from civa.centres import above_mean, mean_shift
+
 Settings = dict[str, float]
 
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {  # in voxels
@@ -15,7 +17,6 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {  # in voxels
     "centre": {"sigma": (1.0, 1.5, 2.0), "window": (3.0, 5.0, 8.0)},
     "blob": {"sigma": (1.0, 1.5, 2.0), "window": (3.0, 4.0, 5.0), "scale": (3.0, 4.0, 5.0)},
 }
-MEAN_SHIFT_STEPS = 5
 
 
 def candidates(rule: str) -> list[Settings]:
@@ -90,20 +91,12 @@ def brightest_blobs(smooth: NDArray, *, scale: float, window: float) -> NDArray[
     -------
     (n, 3) z, y, x.
     """
-    shape = smooth.shape[1:]
-    density = np.clip(smooth - smooth.mean(axis=(-3, -2, -1), keepdims=True), 0, None)
-    voxels = np.indices(shape).reshape(3, -1).astype(float)  # (3, p)
+    density = above_mean(smooth)
     # Nothing lies outside the box: a mirrored border would draw the spots to the faces.
     spots = ndimage.gaussian_filter(density, (0, scale, scale, scale), mode="constant")
-    centres = []
-    for volume, spot in zip(density, spots, strict=True):
-        centre = np.array(np.unravel_index(spot.argmax(), shape), dtype=float)
-        for _ in range(MEAN_SHIFT_STEPS):
-            squared = ((voxels - centre[:, None]) ** 2).sum(axis=0)
-            weights = volume.ravel() * np.exp(-0.5 * squared / window**2)
-            centre = voxels @ weights / max(weights.sum(), 1e-12)
-        centres.append(centre)
-    return np.stack(centres)
+    brightest = spots.reshape(len(spots), -1).argmax(axis=1)
+    starts = np.stack(np.unravel_index(brightest, smooth.shape[1:]), axis=1)
+    return mean_shift(density, starts, window=window)
 
 
 def _distance(shape: tuple[int, ...], centre: Iterable[float]) -> NDArray[np.float64]:

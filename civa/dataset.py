@@ -153,9 +153,22 @@ def read_split(path: Path, particles: pd.DataFrame) -> Mapping[str, NDArray[np.i
         If the table does not list exactly the volumes of ``particles``, in their order.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if table["id"].tolist() != particles["id"].tolist():
-        raise ValueError(f"{path} does not list the same ids as the particle table: rerun 'split'")
+    check_ids(path, table, particles, stage="split")
     return {part: np.flatnonzero(table["part"] == part) for part in PARTS}
+
+
+def check_ids(path: Path, table: pd.DataFrame, particles: pd.DataFrame, *, stage: str) -> None:
+    """Check that a stage's table lists exactly the volumes of ``particles``, in their order.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if table["id"].tolist() != particles["id"].tolist():
+        raise ValueError(
+            f"{path} does not list the same ids as the particle table: rerun '{stage}'"
+        )
 
 
 def read_predictions(path: Path, particles: pd.DataFrame) -> NDArray[np.int64]:
@@ -167,10 +180,7 @@ def read_predictions(path: Path, particles: pd.DataFrame) -> NDArray[np.int64]:
         If the table does not list exactly the volumes of ``particles``, in their order.
     """
     table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
-    if table["id"].tolist() != particles["id"].tolist():
-        raise ValueError(
-            f"{path} does not list the same ids as the particle table: rerun 'localize'"
-        )
+    check_ids(path, table, particles, stage="localize")
     return table["predicted"].to_numpy(dtype=np.int64)
 
 

@@ -14,6 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from civa.dataset import check_ids
+
 Matrices = NDArray[np.float64]
 
 
@@ -150,8 +152,7 @@ def read_poses(
         If the table does not list exactly the volumes of ``particles``, in their order.
     """
     table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
-    if table["id"].tolist() != particles["id"].tolist():
-        raise ValueError(f"{path} does not list the same ids as the particle table: rerun 'align'")
+    check_ids(path, table, particles, stage="align")
     quaternions = table[[f"quaternion_{axis}" for axis in "xyzw"]].to_numpy(dtype=float)
     offsets = table[[f"shift_{axis}" for axis in "zyx"]].to_numpy(dtype=float)
     labels = table["label"].to_numpy(dtype=np.int64)

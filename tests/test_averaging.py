@@ -10,7 +10,8 @@ from test_alignment import EDGE, shape, turned
 from test_consensus_stages import SHAPES, VOXEL
 
 from civa.alignment import Images, Optics
-from civa.averaging import Average, Averager, Plan, Split, doubts, interleave, turns_deg
+from civa.averaging import Average, Averager, Plan, Split, interleave, turns_deg
+from civa.doubts import doubts
 from civa.fourier import window_for
 from civa.poses import rotation_grid
 from civa.reconstruction import boosted, recentred, resolution_angstrom, shape_share

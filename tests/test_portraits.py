@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from test_alignment import CPU, EDGE, shape, turned
 
-from civa.averaging import superpose
+from civa.fitting import superpose
 from civa.fourier import band
 from civa.pasting import paste, relative_to_peak
 from civa.portraits import Portrait, gallery

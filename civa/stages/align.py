@@ -8,11 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from civa.alignment import Images, Optics
-from civa.averaging import Aligner
 from civa.baselines import lowpass
 from civa.centres import blob_centres, seed_centres
 from civa.dataset import ParticleSet, read_defocus, read_guides
 from civa.files import read_json, write_csv, write_text
+from civa.fitting import Aligner
 from civa.fourier import window_for
 from civa.imaging import Microscope
 from civa.poses import Poses, pose_columns, relion_star, robust_level

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from civa.alignment import Images, Optics
-from civa.averaging import COARSE_ANGSTROM, Average, Averager, Plan, doubts
+from civa.averaging import COARSE_ANGSTROM, Average, Averager, Plan
 from civa.baselines import lowpass
 from civa.centres import seed_centres
 from civa.dataset import ParticleSet, read_defocus
+from civa.doubts import doubts
 from civa.files import write_csv, write_json
 from civa.fourier import window_for
 from civa.imaging import Microscope

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from civa.averaging import superpose
 from civa.dataset import ParticleSet
 from civa.files import read_json, replacing
+from civa.fitting import superpose
 from civa.fourier import band, window_for
 from civa.pasting import paste, relative_to_peak
 from civa.portraits import Portrait, gallery
