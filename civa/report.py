@@ -284,9 +284,11 @@ def _warning(scored: Mapping[str, Mapping], final: str, best: str | None) -> str
     lead = scored[final]["mean"] - scored[best]["mean"]
     if lead <= 0:
         behind = f"is {-lead:.1f} points behind it" if lead < -0.05 else "is level with it"
+        ours = scored.get("consensus", {"mean": -np.inf})["mean"]
+        instead = METHODS["consensus"].title if ours > scored[best]["mean"] else "the trivial rule"
         return notice(
-            "<strong>Warning: here the method does not beat the best trivial rule;</strong> it "
-            f"{behind}. Use the trivial rule, or see what the ledger advises.",
+            "<strong>Warning: here the paper's method does not beat the best trivial rule;</strong> "
+            f"it {behind}. Use {escape(instead)}, or see what the ledger advises.",
             "warning",
         )
     if lead < NOISE:

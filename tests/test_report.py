@@ -218,6 +218,19 @@ def test_the_method_stands_beside_trivial_rule_and_full_supervision() -> None:
     assert widths == ["width:50.0%", "width:15.0%", "width:60.0%", "width:80.0%"]
 
 
+def test_the_new_method_is_set_beside_full_supervision_and_recommended_where_it_is_better() -> None:
+    lines = [
+        figure_line("blob", 65.0),
+        figure_line("crf", 60.0),
+        figure_line("voxresnet_full", 80.0),
+    ]
+    text = Page(short(*lines, figure_line("consensus", 90.0))).text.replace("\u00a0", " ")
+    assert "CIVA-Consensus, which aligns every volume" in text
+    assert "reaches 90.0" in text and "1.12 of full supervision" in text
+    assert "Use CIVA-Consensus, or see what the ledger advises" in text
+    assert "Use the trivial rule" in Page(short(*lines, figure_line("consensus", 64.0))).text
+
+
 @pytest.mark.parametrize(
     ("ours", "words", "kind"),
     [

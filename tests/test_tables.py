@@ -194,6 +194,20 @@ def test_weak_over_full_is_the_ratio_of_the_rows() -> None:
     assert ratio["real: ours"] == "n/a"
 
 
+def test_the_new_method_has_rows_in_every_table_which_the_paper_has_not() -> None:
+    parts = all_layouts(scores(0.2, 0.4, 0.6, 0.8))
+    for table in TABLES:
+        for part in parts[table.name]:
+            cells = part.table.set_index("method")
+            for title in ("CIVA-Consensus", "CIVA-Consensus, tuned contour"):
+                row = cells.loc[f"beyond: {title}"]
+                assert all(row[column] == "" for column in row.index if "paper" in column)
+            assert "beyond: seg. on consensus masks" not in cells.index  # nobody asked for it
+    ratio = parts["table3"][0].table.set_index("method").loc["CIVA-Consensus / full"]
+    assert ratio["snr005: ours"] == "1.00"
+    assert ratio["snr005: paper"] == ""
+
+
 def test_ablations_have_rows_of_their_own_without_the_paper_s_figures() -> None:
     (part,) = all_layouts(scores(0.2, 0.4, 0.6, 0.8))["table4"]
     cells = part.table.set_index("method")
