@@ -287,8 +287,8 @@ def _warning(scored: Mapping[str, Mapping], final: str, best: str | None) -> str
         ours = scored.get("consensus", {"mean": -np.inf})["mean"]
         instead = METHODS["consensus"].title if ours > scored[best]["mean"] else "the trivial rule"
         return notice(
-            "<strong>Warning: here the paper's method does not beat the best trivial rule;</strong> "
-            f"it {behind}. Use {escape(instead)}, or see what the ledger advises.",
+            "<strong>Warning: here the paper's method does not beat the best trivial rule;"
+            f"</strong> it {behind}. Use {escape(instead)}, or see what the ledger advises.",
             "warning",
         )
     if lead < NOISE:

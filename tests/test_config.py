@@ -64,7 +64,7 @@ def test_examples_pass_once_their_files_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("paper.yaml", "paper_readings.yaml"):  # these download what is missing
+    for name in ("paper.yaml", "paper_readings.yaml", "consensus.yaml", "limits.yaml"):
         civa_config.load(ROOT / "examples" / name)
     with pytest.raises(ValueError, match=r"my_particles/particles.csv does not exist"):
         civa_config.load(ROOT / "examples" / "own_data.yaml")
