@@ -33,6 +33,7 @@ SETTINGS = {  # key of a chosen value -> what it is
     "fraction": "share of voxels kept",
     "threshold": "threshold",
     "w1": "weight of Grad-CAM, w1",
+    "contour": "contour, share of the peak",
 }
 SMALLEST_SPAN = 5.0  # of an axis of mIoU, in per cent: noise must not look like a trend
 DOTTED_UP_TO = 40  # epochs: a longer curve is drawn without its points
