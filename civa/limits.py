@@ -183,9 +183,9 @@ LIMITS = {
         "more average.starts and volumes; average.radius_voxels so that the particle just fits",
     ),
     "split": Limit(
-        *("correlation of two averages of one class, worst class", "%", 95.5, 90),
-        "one structure gives 97 or more with 50 volumes and 98 with 175; a fifth of another "
-        "structure in it 83, two halves 78 to 95",
+        *("correlation of two averages of one class, worst class", "%", 93, 88),
+        "one structure gives 94 or more; a fifth of another structure in it 83, half of another "
+        "one 78 to 95",
         "look whether the class mixes structures or conformations, and split it",
     ),
     "misfits": Limit(
