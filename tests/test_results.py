@@ -63,6 +63,27 @@ def test_figures_of_the_readme_are_those_of_the_tables() -> None:
         assert cells[1::2] == printed, title
 
 
+CONSENSUS = yaml.safe_load((ROOT / "examples" / "consensus.yaml").read_text(encoding="utf-8"))
+
+
+def test_figures_beyond_the_paper_are_those_of_their_run() -> None:
+    kept = read_figures(KEPT / "consensus.csv")
+    parts = [part for part in layouts(kept, CONSENSUS) if part.name == "summary"]
+    assert to_markdown(parts).strip() in RESULTS
+    means = kept[kept["figure"] == "miou"].set_index(["method", "dataset"])["mean"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for title, found in {
+        "CIVA-Consensus, class labels alone": means["consensus"],
+        "VoxResNet, full masks, the paper's width, to convergence": means["voxresnet_full"],
+        "CIVA-Net with its CRF, class labels alone": {
+            name: mean(name, "crf") for name in ("snr005", "snr003")
+        },
+        "best trivial rule": {name: mean(name, "blob") for name in ("snr005", "snr003")},
+    }.items():
+        cells = " | ".join(f"{found[name]:.1f}" for name in ("snr005", "snr003"))
+        assert f"| {title} | {cells} |" in readme, title
+
+
 def _printed(place: str, method: str) -> float:
     values = [table.value(place, method, "miou") for table in TABLES]
     known = [value for value in values if pd.notna(value)]
