@@ -8,6 +8,7 @@ from civa.reconstruction import shape_share
 
 FEWEST = 10  # particles below which an average is hardly one
 SMALLEST_SHARE = 0.05  # of a second structure that is worth a word
+SPLITTABLE = 40  # particles below which two averages differ by their noise
 LEAST = {  # figures below which an average is not to be trusted
     "agreement": 0.8,  # correlation of the starts
     "fsc": 0.5,  # of half-sets at 53 Å
@@ -38,7 +39,8 @@ def doubts(average: Average, optics: Optics, window: NDArray) -> list[str]:
             f"(expected {LEAST['fsc']} or more): they disagree; add volumes, or check the labels"
         )
     split = average.split
-    if split.correlation < LEAST["split"] and split.smaller_share > SMALLEST_SHARE:
+    is_large = n >= SPLITTABLE and split.smaller_share > SMALLEST_SHARE
+    if is_large and split.correlation < LEAST["split"]:
         found.append(
             f"averaged into two, the class gives averages that correlate at "
             f"{split.correlation:.2f} (expected {LEAST['split']} or more), the smaller of "

@@ -59,6 +59,8 @@ def test_each_doubt_names_its_figure_and_the_remedy(changes: dict[str, object], 
 
 def test_a_few_odd_volumes_are_no_second_structure() -> None:
     assert doubts(average(split=Split(0.5, 0.02)), OPTICS, WINDOW) == []
+    few = average(split=Split(0.5, 0.4), scores=np.zeros(39))
+    assert doubts(few, OPTICS, WINDOW) == []  # two averages of twenty differ by their noise
 
 
 def test_a_ball_is_featureless_and_a_shape_is_not() -> None:
