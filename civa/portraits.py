@@ -33,7 +33,7 @@ class Portrait:
     resolutions_angstrom, fsc, against_truth
         (shells,) correlation of the half-sets, and of the average with the truth or None.
     remark
-        What speaks against the average.
+        A few words over the curve, such as where to read what speaks against the average.
     """
 
     title: str

@@ -63,7 +63,9 @@ def run(
                 curve["resolution_angstrom"].to_numpy(),
                 curve["fsc"].to_numpy(),
                 None if truth is None else fourier_shell_correlation(density, truth)[shells],
-                report["doubts"][0].split(":")[0] if report["doubts"] else "",
+                f"warnings: {len(report['doubts'])}, see {metrics.name}"
+                if report["doubts"]
+                else "",
             )
         )
     with replacing(out) as temporary:
