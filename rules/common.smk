@@ -161,7 +161,11 @@ def imaging_flags(wildcards):
     own = civa_config.settings(config, "average", wildcards.dataset, wildcards.variant)
     if civa_config.is_imported(config, wildcards.dataset):
         return ""
-    return simulation_flags(civa_config.IMAGING, without=own)(wildcards)
+    values = civa_config.settings(config, "simulation", wildcards.dataset)
+    known = {"max_tilt_deg": 60.0} | {
+        key: values[key] for key in civa_config.IMAGING if key in values
+    }
+    return civa_config.command_flags({k: v for k, v in known.items() if k not in own})
 
 
 def made(product, name):

@@ -266,6 +266,7 @@ def test_without_a_known_defocus_the_average_is_boosted_and_masks_still_fit(
     with caplog.at_level(logging.WARNING, logger="civa"):
         assert data.average()["defocus_known"] is False
     assert "no column defocus_um: the contrast transfer is not known" in caplog.text
+    assert "the tilt range is not stated: -60 to 60 degrees about y are assumed" in caplog.text
     data.align()
     found, truth = data.paste() > 0, np.asarray(read_stack(data.path("masks.mrcs"))) > 0
     assert iou(found, truth).mean() > 0.5

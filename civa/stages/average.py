@@ -21,6 +21,8 @@ from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
 
 logger = logging.getLogger(__name__)
 
+ASSUMED_TILT_DEG = 60.0
+
 
 def run(
     volumes: Path,
@@ -35,7 +37,7 @@ def run(
     metrics: Path,
     radius_voxels: float | None = None,
     starts: int = 2,
-    max_tilt_deg: float = 60.0,
+    max_tilt_deg: float | None = None,
     voltage_kv: float = 300.0,
     spherical_aberration_mm: float = 2.7,
     amplitude_contrast: float = 0.07,
@@ -51,6 +53,13 @@ def run(
     device = prepare(seed, threads, gpu)
     data = ParticleSet(particles, split)
     stack, cams = read_stack(volumes), read_stack(gradcam)
+    if max_tilt_deg is None:
+        max_tilt_deg = ASSUMED_TILT_DEG
+        logger.warning(
+            "the tilt range is not stated: -%g to %g degrees about y are assumed; set "
+            "average.max_tilt_deg",
+            *(max_tilt_deg, max_tilt_deg),
+        )
     microscope = Microscope(voltage_kv, spherical_aberration_mm, amplitude_contrast)
     optics = Optics(stack_voxel_size(volumes), max_tilt_deg, microscope)
     defocus = read_defocus(data.table)
