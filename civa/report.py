@@ -106,7 +106,7 @@ GLOSSARY = {
     ),
     "Full supervision": (
         "the same kind of network trained on complete ground-truth masks: what class labels alone "
-        "can hope to come close to. Weak / full is the share of it that is reached."
+        "are measured by. Weak / full is the share of it that is reached."
     ),
     "± and 95 %": (
         "± is the standard deviation over complete repeats with other random numbers (seed 1, "
@@ -130,6 +130,11 @@ GLOSSARY = {
     "CRF": (
         "conditional random field: moves the border of a mask to where the density changes, with "
         "no training."
+    ),
+    "CIVA-Consensus": (
+        "copies of one rigid particle, turned to each other and averaged, class by class; the "
+        "average, turned back into every volume and cut at a contour, is the mask. Told nothing "
+        "but the class of the training volumes"
     ),
 }
 
