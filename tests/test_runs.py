@@ -87,8 +87,8 @@ def test_variants_come_after_the_method_in_their_order() -> None:
             CORE,
             ["respondcam", "gradcam", "cooccurrence", "iva", "crf", *CONSENSUS],
         ),
-        ({"average": {"starts": 1}}, ["average", "align", "paste"], CONSENSUS),
-        ({"paste": {"contour": 0.2}}, ["paste"], CONSENSUS),
+        ({"average": {"starts": 1}}, ["average", "align", "paste", "calibrate"], CONSENSUS),
+        ({"paste": {"contour": 0.2}}, ["paste", "calibrate"], CONSENSUS),
     ],
 )
 def test_a_variant_owns_only_what_it_changes(
