@@ -140,6 +140,8 @@ class Averager:
         seed: int,
         device: torch.device,
     ) -> None:
+        if len(images) == 1:  # it is its own other half-set; `civa.doubts` says what that is worth
+            images = images[np.array([0, 0])]
         self.images, self.optics, self.window, self.plan = images, optics, window, plan
         self.generator, self.device = np.random.default_rng(seed), device
         self.edge = window.shape[0]

@@ -127,11 +127,15 @@ class Poses:
 
 
 def robust_level(scores: NDArray) -> tuple[float, float]:
-    """Median of scores, and their spread by the median absolute deviation (as a sigma)."""
+    """Median of scores, and their spread by the median absolute deviation (as a sigma).
+
+    A few scores may lie together by chance: the spread is a twentieth of the median at least.
+    """
     if not len(scores):
         return 0.0, np.inf
     middle = float(np.median(scores))
-    return middle, max(1.4826 * float(np.median(np.abs(scores - middle))), 1e-12)
+    spread = 1.4826 * float(np.median(np.abs(scores - middle)))
+    return middle, max(spread, 0.05 * abs(middle), 1e-12)
 
 
 def pose_columns(matrices: Matrices, offsets: NDArray[np.float64]) -> dict[str, NDArray]:

@@ -102,6 +102,16 @@ def test_halves_are_interleaved_and_turns_measured() -> None:
     assert turns_deg(grid, grid).max() < 0.1
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_handful_of_volumes_gives_an_average_and_a_doubt(count: int) -> None:
+    boxes = np.stack([shape()] * count)
+    images = Images(boxes, np.full((count, 3), EDGE / 2), None)
+    quick = Plan(starts=2, coarse_rotations=60, fine_rotations=60, iterations=2, refinements=1)
+    made = Averager(images, OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")).run()
+    assert np.isfinite(made.density).all()
+    assert any("too few to average" in doubt for doubt in doubts(made, OPTICS, WINDOW))
+
+
 def test_two_structures_under_one_label_are_noticed() -> None:
     generator = np.random.default_rng(2)
 

@@ -73,6 +73,7 @@ def test_a_robust_level_ignores_a_few_misfits():
     # deviations 0 .. 11 twice and 104, 107: the median one is 6
     assert spread == pytest.approx(1.4826 * 6)
     assert robust_level(np.array([])) == (0.0, np.inf)
+    assert robust_level(np.array([80.0])) == (80.0, 4.0)  # alone, it says nothing of the spread
 
 
 def test_better_poses_are_taken_over_row_by_row_with_all_that_belongs_to_them():
