@@ -213,11 +213,17 @@ def box_voxels(config: Config, dataset: str) -> int:
     return int(settings(config, "simulation", dataset).get("box_voxels", 32))
 
 
+def targets(config: Config, dataset: str) -> list[str]:
+    """List the structures that the classes of a simulated data set show, each once."""
+    shown = settings(config, "simulation", dataset)["classes"].values()
+    several = [[one] if isinstance(one, str) else one for one in shown]
+    return list(dict.fromkeys(name for names in several for name in names))
+
+
 def structures(config: Config, dataset: str) -> list[str]:
     """List the structures that a simulated data set needs, each once."""
-    simulation = settings(config, "simulation", dataset)
-    names = [*simulation["classes"].values(), *simulation.get("distractors", [])]
-    return list(dict.fromkeys(names))
+    distractors = settings(config, "simulation", dataset).get("distractors", [])
+    return list(dict.fromkeys([*targets(config, dataset), *distractors]))
 
 
 def settings(
@@ -246,7 +252,8 @@ def command_flags(values: Mapping[str, Any]) -> str:
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif isinstance(value, Mapping):
-            words += [flag, *(shlex.quote(f"{name}={item}") for name, item in value.items())]
+            listed = {n: "+".join(v) if isinstance(v, list) else v for n, v in value.items()}
+            words += [flag, *(shlex.quote(f"{name}={item}") for name, item in listed.items())]
         elif isinstance(value, list | tuple):
             words += [flag, *(shlex.quote(str(item)) for item in value)]
         elif value is not None:

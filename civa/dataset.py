@@ -144,17 +144,71 @@ def split_counts(n: int, fractions: Sequence[float], *, name: str) -> list[int]:
     return counts
 
 
-def read_split(path: Path, particles: pd.DataFrame) -> Mapping[str, NDArray[np.int64]]:
-    """Read a split table and return the stack indices of each part.
+def mislabel(
+    classes: Sequence[str], members: NDArray[np.int64], share: float, *, seed: int
+) -> NDArray[np.str_]:
+    """Give a share of some volumes of every class one of the other classes, evenly drawn.
+
+    A stress test: how many wrong labels can the method take?
+
+    Parameters
+    ----------
+    classes
+        (n,) class name of every volume.
+    members
+        Indices of the volumes that may be mislabelled.
+    share
+        Of the members of every class, from 0 to below 1.
+
+    Returns
+    -------
+    (n,) class names.
 
     Raises
     ------
     ValueError
-        If the table does not list exactly the volumes of ``particles``, in their order.
+        If the share is none, or there is no other class.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"label_noise must lie in 0 .. 1, 1 excluded (got {share:g})")
+    names, told = np.unique(classes), np.array(classes)
+    if share > 0 and len(names) < 2:
+        raise ValueError(f"label_noise is {share:g}, but there is no class beside '{names[0]}'")
+    generator = np.random.default_rng([seed, 1])  # apart from the shuffle of the split
+    for name in names:
+        own = members[np.asarray(classes)[members] == name]
+        wrong = generator.permutation(own)[: round(share * len(own))]
+        told[wrong] = generator.choice(names[names != name], len(wrong))
+    return told
+
+
+def read_split(
+    path: Path, particles: pd.DataFrame
+) -> tuple[Mapping[str, NDArray[np.int64]], NDArray[np.int64]]:
+    """Read a split table.
+
+    Returns
+    -------
+    The stack indices of each part, and the label (n,) that every volume is said to have.
+
+    Raises
+    ------
+    ValueError
+        If the table does not list exactly the volumes of ``particles``, in their order, or has a
+        class of its own.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     check_ids(path, table, particles, stage="split")
-    return {part: np.flatnonzero(table["part"] == part) for part in PARTS}
+    label_of = {name: label for label, name in enumerate(class_names(particles), start=1)}
+    labels = table["class"].map(label_of)
+    if labels.isna().any():
+        strange = sorted(set(table["class"][labels.isna()]))
+        raise ValueError(
+            f"{path} has the classes {strange[:5]}, expected some of {list(label_of)} as in the "
+            "particle table: rerun 'split'"
+        )
+    parts = {part: np.flatnonzero(table["part"] == part) for part in PARTS}
+    return parts, labels.to_numpy(dtype=np.int64)
 
 
 def check_ids(path: Path, table: pd.DataFrame, particles: pd.DataFrame, *, stage: str) -> None:
@@ -205,13 +259,17 @@ class ParticleSet:
         Path of the particle table.
     split
         Path of the split table.
+
+    Attributes
+    ----------
+    labels
+        (n,) 1 .. k, what every volume is said to show; see `mislabel`.
     """
 
     def __init__(self, particles: Path, split: Path) -> None:
         self.table = read_particles(particles)
-        self.parts = read_split(split, self.table)
+        self.parts, self.labels = read_split(split, self.table)
         self.names = class_names(self.table)
-        self.labels = self.table["label"].to_numpy(dtype=np.int64)  # (n,) 1 .. k
 
     @property
     def held_out(self) -> NDArray[np.bool_]:

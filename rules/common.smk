@@ -212,8 +212,7 @@ def true_densities(wildcards):
     """Input function: templates of the classes of a simulated data set; none of own volumes."""
     if civa_config.is_imported(config, wildcards.dataset):
         return []
-    values = civa_config.settings(config, "simulation", wildcards.dataset)
-    names = dict.fromkeys(values["classes"].values())
+    names = civa_config.targets(config, wildcards.dataset)
     return [f"results/{wildcards.dataset}/templates/{name}.mrc" for name in names]
 
 

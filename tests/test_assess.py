@@ -77,7 +77,7 @@ def run(tmp_path: Path) -> Run:
     table = pd.DataFrame({"id": ids, "class": names, "label": labels})
     table.to_csv(made.path("particles.csv"), index=False)
     parts = np.tile(["train", "test", "validation", "test", "train"], N // 5)
-    pd.DataFrame({"id": ids, "part": parts}).to_csv(made.path("split.csv"), index=False)
+    table[["id", "class"]].assign(part=parts).to_csv(made.path("split.csv"), index=False)
     predictions = table[["id", "label"]].assign(predicted=labels, guide=labels, confidence=0.9)
     predictions.to_csv(made.path("predictions.csv"), index=False)
     write_json(made.path("classifier.json"), {"test_class_accuracy": 1.0, "chance": 0.5})

@@ -126,7 +126,8 @@ def particle_files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_parts_are_indices_into_the_stack(tmp_path: Path) -> None:
     particles, split = particle_files(tmp_path)
-    parts = read_split(split, read_particles(particles))
+    parts, labels = read_split(split, read_particles(particles))
+    assert labels.tolist() == [1, 2, 1, 2]
     assert {part: index.tolist() for part, index in parts.items()} == {
         "train": [0, 3],
         "validation": [2],

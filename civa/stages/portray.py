@@ -50,8 +50,9 @@ def run(
         curve, report = curves[curves["class"] == name], known["classes"][name]
         truth = None
         rows = data.table[data.labels == label]
-        if "structure" in rows and rows["structure"].iloc[0] in files:
-            template = read_volume(files[rows["structure"].iloc[0]])[0]
+        shown = str(rows["structure"].mode()[0]) if "structure" in rows else ""  # most of them
+        if shown in files:
+            template = read_volume(files[shown])[0]
             truth = _in_frame(template, density, known["radius_voxels"])
         shells = curve["shell"].to_numpy()
         portraits.append(

@@ -45,7 +45,8 @@ def run(
 ) -> None:
     """Simulate one shard of a data set.
 
-    ``classes`` are written NAME=STRUCTURE; templates are files named after their structure.
+    ``classes`` are written NAME=STRUCTURE; templates are files named after their structure. Of
+    NAME=STRUCTURE+STRUCTURE, a class that is not homogeneous, volumes show them in turn.
     ``per_class`` is one number of volumes, or one NAME=NUMBER for every class.
     Neighbours come from the ``distractors`` (structures without a label), from ``all``
     structures, or there are ``none``.
@@ -56,8 +57,9 @@ def run(
         raise ValueError(f"shard must lie in 0 .. {shards - 1} (got {shard})")
     if len(defocus_um) != 2:
         raise ValueError(f"defocus_um needs the two ends of a range (got {list(defocus_um)})")
-    structure_of = _pairs(classes, "class", "NAME=STRUCTURE")
-    counts = _counts(per_class, list(structure_of))
+    pairs = _pairs(classes, "class", "NAME=STRUCTURE")
+    structures_of = {name: text.split("+") for name, text in pairs.items()}
+    counts = _counts(per_class, list(structures_of))
     maps = {path.stem: read_volume(path)[0] for path in templates}
     recipe = Recipe(
         snr=snr,
@@ -73,7 +75,8 @@ def run(
         defocus_um=(defocus_um[0], defocus_um[1]),
         microscope=Microscope(voltage_kv, spherical_aberration_mm, amplitude_contrast),
     )
-    absent = sorted({*structure_of.values(), *distractors} - set(maps))
+    targets = {structure for several in structures_of.values() for structure in several}
+    absent = sorted({*targets, *distractors} - set(maps))
     if absent:
         raise ValueError(f"there is no template of {absent}: there are {sorted(maps)}")
     pool = list(distractors) if neighbours == "distractors" else list(maps)
@@ -89,12 +92,13 @@ def run(
     started = time.monotonic()
     for row, index in enumerate(indices):
         name = str(names[index])
-        label = list(structure_of).index(name) + 1
-        made = simulator.make(int(index), structure_of[name])
+        label = list(structures_of).index(name) + 1
+        structure = structures_of[name][numbers[index] % len(structures_of[name])]
+        made = simulator.make(int(index), structure)
         boxes[row], labels[row] = made.volume, label * made.mask
         rows.append(
             {"id": f"{name}_{numbers[index]:05d}", "class": name, "label": label}
-            | {"structure": structure_of[name]}
+            | {"structure": structure}
             | made.metadata
         )
         if row % 100 == 99:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from civa.checkpoints import save_weights
-from civa.dataset import ParticleSet
+from civa.dataset import BACKGROUND, ParticleSet
 from civa.files import write_csv, write_json
 from civa.metrics import is_annotated
 from civa.resume import Checkpoint
@@ -56,7 +56,7 @@ def run(
     """Train on the annotations of the training part; keep the epoch of best validation mIoU.
 
     ``annotations`` are the ground truth (``full``; ``slice`` looks at one slice of each) or the
-    pseudo labels (``pseudo``).  Without an annotated training volume nothing is trained, and
+    pseudo labels (``pseudo``); their voxels count for the class that the volume is said to show.  Without an annotated training volume nothing is trained, and
     the metrics say so.
     """
     if supervision not in SUPERVISIONS:
@@ -77,7 +77,8 @@ def run(
         write_csv(curve, pd.DataFrame(columns=["epoch", "loss", "seconds"]))
         return
     boxes = torch.from_numpy(standardize(stack[train])).unsqueeze(1)
-    targets = torch.from_numpy(np.asarray(known[train], dtype=np.int8))
+    told = np.asarray(known[train] > BACKGROUND) * data.labels[train, None, None, None]
+    targets = torch.from_numpy(told.astype(np.int8))
     if supervision == "slice":
         whole, targets = targets, central_slice(targets)
         share = float((targets > 0).sum() / (whole > 0).sum())
