@@ -123,17 +123,6 @@ class Particles:
     weighted: Tensor
     power: Tensor
 
-    @classmethod
-    def prepare(
-        cls, found: Tensor, transfer: Tensor, noise: Tensor, picked: Band, window: NDArray
-    ) -> "Particles":
-        """Weigh coefficients (n, k) by transfer and noise (one value per shell).
-
-        A window leaves fewer independent coefficients than there are, by the mean of its square.
-        """
-        weight = float(np.mean(np.square(window))) * transfer / noise[picked.shells]
-        return cls(found * weight, (transfer * weight).expand(found.shape).contiguous())
-
     def __len__(self) -> int:
         return len(self.weighted)
 
@@ -146,6 +135,34 @@ class Particles:
             (self.weighted[:, None] * weights[..., None]).flatten(0, 1),
             (self.power[:, None] * weights[..., None]).flatten(0, 1),
         )
+
+
+def prepare(
+    images: Images,
+    picked: Band,
+    optics: Optics,
+    window: NDArray,
+    noise: Tensor | None = None,
+) -> tuple[Particles, Tensor]:
+    """Cut particles out and weigh their coefficients by contrast transfer and noise.
+
+    A window leaves fewer independent coefficients than there are, by the mean of its square.
+
+    Parameters
+    ----------
+    noise
+        (shells,) power; None measures it.
+
+    Returns
+    -------
+    The particles, and the noise.
+    """
+    found = images.coefficients(picked, window)
+    level = noise_spectrum(found, picked) if noise is None else noise
+    transfer = optics.transfer(picked, images.defocus_um)
+    weight = float(np.mean(np.square(window))) * transfer / level[picked.shells]
+    power = (transfer * weight).expand(found.shape).contiguous()
+    return Particles(found * weight, power), level
 
 
 def search(

@@ -7,35 +7,26 @@ of it.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.alignment import (
-    Images,
-    Optics,
-    Particles,
-    best_poses,
-    noise_spectrum,
-    refine,
-    search,
-)
+from civa.alignment import Images, Optics, Particles, best_poses, prepare, refine
+from civa.expectation import Maximum, Search, maximise
 from civa.fitting import MIDDLE_ANGSTROM, superpose
 from civa.fourier import Band, band, interpolator
-from civa.poses import Matrices, grid_spacing_deg, rotation_grid, shift_grid
-from civa.reconstruction import (
-    fourier_shell_correlation,
-    insert,
-    recentred,
-    reconstruct,
-)
+from civa.mixtures import UNDIVIDED, Split, split
+from civa.poses import grid_spacing_deg, rotation_grid, shift_grid
+from civa.reconstruction import fourier_shell_correlation, insert, reconstruct
 
 logger = logging.getLogger(__name__)
 
 COARSE_ANGSTROM = 53.0  # where averaging from scratch begins
+FEWEST = 10  # particles below which an average is hardly one
+SPLITTABLE = 2 * FEWEST  # particles from which two averages can be told from one
 
 
 @dataclass(frozen=True)
@@ -66,22 +57,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Split:
-    """Two averages of one class, at 53 Å: alike if the class is homogeneous.
-
-    Attributes
-    ----------
-    correlation
-        Of the two, superposed.
-    smaller_share
-        Of the particles, in the smaller one.
-    """
-
-    correlation: float
-    smaller_share: float
-
-
-@dataclass(frozen=True)
 class Average:
     """The average of a class, and how it came about.
 
@@ -95,26 +70,28 @@ class Average:
         (shells,) correlation of the half-sets in shells of 1 / box.
     noise
         (shells,) noise power of the particles.
-    matrices, centres, scores
-        (n, 3, 3), (n, 3) and (n,): poses of the particles and their log-likelihoods.
-    movement_deg
-        Median turn of the particles in the last iteration.
+    score, movement_deg
+        Medians over the particles: log-likelihood, and turn in the last iteration.
     agreement
         Correlation of the averages from different random starts, from 0 to 1; NaN for one start.
+    members
+        (m,) which of the class's particles went into it.
     split
-        What averaging into two classes gives.
+        What averaging these into two gives.
+    apart
+        What set it apart from the other particles of the class; None if it is the only average.
     """
 
     density: NDArray[np.float32]
     halves: NDArray[np.float32]
     fsc: NDArray[np.float64]
     noise: NDArray[np.float64]
-    matrices: Matrices
-    centres: NDArray[np.float64]
-    scores: NDArray[np.float64]
+    score: float
     movement_deg: float
     agreement: float = float("nan")
-    split: Split = Split(1.0, 0.0)
+    members: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    split: Split = UNDIVIDED
+    apart: Split | None = None
 
 
 class Averager:
@@ -140,16 +117,49 @@ class Averager:
         seed: int,
         device: torch.device,
     ) -> None:
-        if len(images) == 1:  # it is its own other half-set; `civa.doubts` says what that is worth
+        self.count = len(images)
+        if self.count == 1:  # it is its own other half-set; `civa.doubts` says what that is worth
             images = images[np.array([0, 0])]
         self.images, self.optics, self.window, self.plan = images, optics, window, plan
-        self.generator, self.device = np.random.default_rng(seed), device
-        self.edge = window.shape[0]
+        self.seed, self.generator = seed, np.random.default_rng(seed)
+        self.edge, self.device = window.shape[0], device
         self.ball = torch.from_numpy(window).to(device)
 
-    def run(self) -> Average:
-        """Average from scratch at 53 Å, then two half-sets by themselves to full resolution."""
+    def run(self) -> list[Average]:
+        """Average the class; if it holds several structures, each of them.
+
+        An average begins from scratch at 53 Å; then two half-sets go by themselves to full
+        resolution.
+        """
         reference, images, agreement, split = self._from_scratch()
+        if not split.is_real:
+            average = self._to_full_resolution(reference, images)
+            members = np.arange(self.count)
+            return [replace(average, agreement=agreement, members=members, split=split)]
+        logger.info(
+            "two averages correlate at %.2f, and %.0f %% of the volumes are of the smaller one, in "
+            "partitions that correlate at %.2f: each is averaged by itself",
+            *(split.correlation, 100 * split.smaller_share, split.stability),
+        )
+        found = []
+        for rows in (np.flatnonzero(~split.is_second), np.flatnonzero(split.is_second)):
+            if len(rows) < FEWEST:
+                logger.warning("%d volumes that fit badly are left out of the average", len(rows))
+                continue
+            part = Averager(
+                *(images[rows], self.optics, self.window),
+                plan=self.plan,
+                seed=self.seed,
+                device=self.device,
+            )
+            found += [
+                replace(average, members=rows[average.members], apart=split)
+                for average in part.run()
+            ]
+        return found
+
+    def _to_full_resolution(self, reference: Tensor, images: Images) -> Average:
+        """Align two half-sets by themselves, from an average at 53 Å."""
         halves = [images[half::2] for half in (0, 1)]
         references = [reference, reference]
         rotations = [torch.empty(0), torch.empty(0)]
@@ -172,8 +182,7 @@ class Averager:
                 total = insert(cloud, picked, rotations[half], moves)
                 references[half] = self._density(total)
                 halves[half] = part.moved(moves)
-        average = self._refine(halves, references, rotations, turn)
-        return replace(average, agreement=agreement, split=split)
+        return self._refine(halves, references, rotations, turn)
 
     def _refine(
         self,
@@ -210,104 +219,70 @@ class Averager:
             ]
         both = np.clip(2 * fsc / (1 + np.clip(fsc, -0.9, 1)), 0, 1)
         density = reconstruct(totals[0] + totals[1], self.edge, self._tensor(both)) * self.ball
-        centres = [p.cut_centres() + m.cpu().numpy() for p, m in zip(halves, moves, strict=True)]
         noise = torch.stack([noise for _, noise in prepared]).mean(dim=0)
         return Average(
             density=density.cpu().numpy(),
             halves=np.stack(raw),
             fsc=fsc,
             noise=noise.double().cpu().numpy(),
-            matrices=interleave(*(r.double().cpu().numpy() for r in rotations)),
-            centres=interleave(*centres),
-            scores=interleave(*(s.double().cpu().numpy() for s in scores)),
+            score=float(torch.cat(scores).median()),
             movement_deg=float(torch.cat(turned).median()),
         )
 
     def _from_scratch(self) -> tuple[Tensor, Images, float, Split]:
-        """Average at 53 Å from several random starts, and once into two classes.
+        """Average at 53 Å from several random starts, and once into two.
 
         Returns
         -------
         The likeliest average, the images centred by it, the agreement of the starts, the split.
         """
-        picked = self._band(self.optics.shell(COARSE_ANGSTROM, self.edge))
-        cloud, _ = self._prepare(self.images, picked)
-        grid = self._grid(self.plan.coarse_rotations)
-        shifts = self._tensor(shift_grid(self.plan.shift_voxels))
-        used = cloud
-        if len(cloud) > self.plan.most_particles:
-            rows = self.generator.permutation(len(cloud))[: self.plan.most_particles]
-            used = cloud[torch.from_numpy(np.sort(rows)).to(self.device)]
-        starts = [
-            self._one_start(used, picked, grid, shifts, classes=1) for _ in range(self.plan.starts)
-        ]
-        (likelihood, (reference,), _), *others = sorted(starts, key=lambda start: -start[0])
+        how = Search(
+            self._band(self.optics.shell(COARSE_ANGSTROM, self.edge)),
+            self._grid(self.plan.coarse_rotations),
+            self._tensor(shift_grid(self.plan.shift_voxels)),
+            self.ball,
+            self.plan.temperature,
+            self.plan.iterations,
+        )
+        cloud, _ = self._prepare(self.images, how.picked)
+        rows = self.generator.permutation(len(cloud))[: self.plan.most_particles]
+        some = torch.from_numpy(np.sort(rows)).to(self.device)
+        ends = [self._one_start(cloud[some], how) for _ in range(self.plan.starts)]
+        best, *others = sorted(ends, key=lambda end: -end.likelihood)
+        (reference,) = best.references
         agreement = float("nan")
         if others:
-            agreement = min(superpose(other, reference, picked)[2] for _, (other,), _ in others)
+            agreement = min(superpose(o.references[0], reference, how.picked)[2] for o in others)
         logger.info(
             "at %g Å: log-likelihood %.1f per particle, starts agree at %.2f",
-            *(COARSE_ANGSTROM, likelihood, agreement),
+            *(COARSE_ANGSTROM, best.likelihood, agreement),
         )
-        _, pair, shares = self._one_start(used, picked, grid, shifts, classes=2)
-        split = Split(superpose(pair[0], pair[1], picked)[2], float(min(shares)))
-        _, _, places = search(cloud, interpolator(reference), picked, grid, shifts, keep=1)
-        return reference, self.images.moved(shifts[places[:, 0]]), agreement, split
+        places = how.best(cloud, reference, keep=1)[2][:, 0]
+        images = self.images.moved(how.shifts[places])
+        if self.count < SPLITTABLE:
+            return reference, images, agreement, UNDIVIDED
+        near = replace(how, shifts=self._tensor(shift_grid(1)))
+        cloud, _ = self._prepare(images, how.picked)
+        return (
+            reference,
+            images,
+            agreement,
+            split(cloud, cloud[some], reference, near, self.generator),
+        )
 
-    def _one_start(
-        self, cloud: Particles, picked: Band, grid: Tensor, shifts: Tensor, *, classes: int
-    ) -> tuple[float, list[Tensor], list[float]]:
-        """Average into some classes, each from a few random particles at random angles.
-
-        Returns
-        -------
-        Log-likelihood per particle, the averages, and the share of the particles that each has.
-        """
-        count = self.plan.first_particles
-        drawn = self.generator.permutation(len(cloud))[: classes * count]
-        references = []
-        for rows in np.array_split(drawn, classes):
-            turns = grid[torch.from_numpy(self.generator.integers(len(grid), size=len(rows)))]
-            still = torch.zeros(len(rows), 3, device=self.device)
-            first = cloud[torch.from_numpy(rows).to(self.device)]
-            references.append(self._density(insert(first, picked, turns, still)))
-        previous = None
-        for _ in range(self.plan.iterations):
-            found = [
-                search(cloud, interpolator(reference), picked, grid, shifts, keep=8)
-                for reference in references
-            ]
-            scores = torch.cat([one for one, _, _ in found], dim=1)  # (n, classes m)
-            weights = (scores / self.plan.temperature).softmax(dim=1).chunk(classes, dim=1)
-            references = [
-                recentred(
-                    self._density(
-                        insert(
-                            cloud.shared(weight),
-                            picked,
-                            grid[turns.flatten()],
-                            shifts[places.flatten()],
-                        )
-                    )
-                )
-                for weight, (_, turns, places) in zip(weights, found, strict=True)
-            ]
-            best = torch.cat([turns for _, turns, _ in found], dim=1)
-            best = best.gather(1, scores.argmax(dim=1, keepdim=True))
-            if previous is not None and (best != previous).float().mean() < 0.02:
-                break
-            previous = best
-        shares = [float(weight.sum(dim=1).mean()) for weight in weights]
-        return float(scores.max(dim=1).values.mean()), references, shares
+    def _one_start(self, cloud: Particles, how: Search) -> Maximum:
+        """Average from a few random particles at random angles."""
+        rows = self.generator.permutation(len(cloud))[: self.plan.first_particles]
+        turns = self.generator.integers(len(how.rotations), size=len(rows))
+        still = torch.zeros(len(rows), 3, device=self.device)
+        first = cloud[torch.from_numpy(rows).to(self.device)]
+        return maximise(cloud, [how.average(first, how.rotations[turns], still)], how)
 
     def _density(self, total: Tensor) -> Tensor:
         return reconstruct(total, self.edge) * self.ball
 
     def _prepare(self, images: Images, picked: Band) -> tuple[Particles, Tensor]:
-        found = images.coefficients(picked, self.window)
-        noise = noise_spectrum(found, picked)
-        transfer = self.optics.transfer(picked, images.defocus_um)
-        return Particles.prepare(found, transfer, noise, picked, self.window), noise
+        return prepare(images, picked, self.optics, self.window)
 
     def _band(self, shell: int) -> Band:
         return band(
@@ -322,13 +297,6 @@ class Averager:
 
     def _tensor(self, values: NDArray) -> Tensor:
         return torch.from_numpy(np.asarray(values)).float().to(self.device)
-
-
-def interleave(even: NDArray, odd: NDArray) -> NDArray:
-    """Bring the rows 0, 2, 4 ... and 1, 3, 5 ... back into their order."""
-    whole = np.empty((len(even) + len(odd), *even.shape[1:]), dtype=even.dtype)
-    whole[0::2], whole[1::2] = even, odd
-    return whole
 
 
 def turns_deg(before: Tensor, after: Tensor) -> Tensor:

@@ -96,3 +96,17 @@ def expected_iou(probability: NDArray, masks: NDArray[np.bool_]) -> NDArray[np.f
     inside = np.where(masks, probability, 0).sum(axis=axes, dtype=np.float64)
     outside = np.where(masks, 0, probability).sum(axis=axes, dtype=np.float64)
     return inside / np.maximum(np.count_nonzero(masks, axis=axes) + outside, 1e-12)
+
+
+def summary(
+    probability: NDArray, truth: NDArray[np.bool_], expected: NDArray, reached: NDArray
+) -> dict[str, float]:
+    """How honest probabilities of voxels (p,) and the IoU expected of masks (n,) are, in per cent.
+
+    ``truth`` says what was there, ``reached`` the IoU that the masks have.
+    """
+    return {
+        "ece_percent": round(100 * expected_calibration_error(probability, truth), 2),
+        "expected_miou": round(100 * float(expected.mean()), 2),
+        "mean_gap_of_iou": round(100 * float(np.abs(expected - reached).mean()), 2),
+    }

@@ -1,8 +1,12 @@
 """Where the target lies: centres from localization maps and density (class labels only)."""
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+logger = logging.getLogger(__name__)
 
 MEAN_SHIFT_STEPS = 5
 CAM_SHARE = 0.10  # of the voxels of a map: its peak
@@ -98,3 +102,14 @@ def blob_centres(
         starts[row, : len(order)] = peaks[order]
     moved = [mean_shift(density, starts[:, k], window=window) for k in range(count)]
     return np.stack(moved, axis=1)
+
+
+def warn_of_empty_maps(cams: NDArray, what: str) -> None:
+    """Warn where localization maps (n, d, h, w) are empty: their centres are assumed."""
+    empty = int((np.asarray(cams).max(axis=(-3, -2, -1)) <= 0).sum())
+    if empty:
+        logger.warning(
+            "%s: %d of %d localization maps are empty, and the search for their targets begins in "
+            "the middle; train the classifier longer (classifier.epochs)",
+            *(what, empty, len(cams)),
+        )

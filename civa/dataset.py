@@ -207,8 +207,11 @@ def read_split(
             f"{path} has the classes {strange[:5]}, expected some of {list(label_of)} as in the "
             "particle table: rerun 'split'"
         )
-    parts = {part: np.flatnonzero(table["part"] == part) for part in PARTS}
-    return parts, labels.to_numpy(dtype=np.int64)
+    part_of = table["part"].to_numpy(dtype=str)
+    parts: Mapping[str, NDArray[np.int64]] = {
+        part: np.flatnonzero(part_of == part) for part in PARTS
+    }
+    return parts, np.asarray(labels, dtype=np.int64)
 
 
 def check_ids(path: Path, table: pd.DataFrame, particles: pd.DataFrame, *, stage: str) -> None:

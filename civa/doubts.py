@@ -3,24 +3,24 @@
 from numpy.typing import NDArray
 
 from civa.alignment import Optics
-from civa.averaging import COARSE_ANGSTROM, Average
+from civa.averaging import COARSE_ANGSTROM, FEWEST, Average
+from civa.mixtures import ALIKE, STABLE
 from civa.reconstruction import shape_share
 
-FEWEST = 10  # particles below which an average is hardly one
-SMALLEST_SHARE = 0.05  # of a second structure that is worth a word
-SPLITTABLE = 40  # particles below which two averages differ by their noise
 LEAST = {  # figures below which an average is not to be trusted
     "agreement": 0.8,  # correlation of the starts
     "fsc": 0.5,  # of half-sets at 53 Å
     "shape": 0.05,  # share of the power that is not in the radial mean
-    "split": 0.90,  # correlation of two averages of the class
 }
 
 
-def doubts(average: Average, optics: Optics, window: NDArray) -> list[str]:
-    """Say what speaks against an average, with the figure and what to do; often nothing."""
+def doubts(average: Average, optics: Optics, window: NDArray, *, of: int) -> list[str]:
+    """Say what speaks against an average, with the figure and what to do; often nothing.
+
+    ``of`` is the number of volumes of its class.
+    """
     found = []
-    n, edge = len(average.scores), window.shape[0]
+    n, edge = len(average.members), window.shape[0]
     if n < FEWEST:
         found.append(
             f"{n} volumes are too few to average (expected {FEWEST} or more): trust the network's "
@@ -38,14 +38,14 @@ def doubts(average: Average, optics: Optics, window: NDArray) -> list[str]:
             f"the half-sets correlate at {average.fsc[shell]:.2f} at {COARSE_ANGSTROM:g} Å "
             f"(expected {LEAST['fsc']} or more): they disagree; add volumes, or check the labels"
         )
-    split = average.split
-    is_large = n >= SPLITTABLE and split.smaller_share > SMALLEST_SHARE
-    if is_large and split.correlation < LEAST["split"]:
+    apart = average.apart
+    if apart is not None:
         found.append(
-            f"averaged into two, the class gives averages that correlate at "
-            f"{split.correlation:.2f} (expected {LEAST['split']} or more), the smaller of "
-            f"{100 * split.smaller_share:.0f} % of the volumes: it may mix two structures, or two "
-            "conformations; look at them, and split the class"
+            f"{n} of the {of} volumes of the class are averaged by themselves: two averages of it "
+            f"correlate at {apart.correlation:.2f} (of one structure they do at "
+            f"{ALIKE:g} or more), and partitions from different starts at {apart.stability:.2f} "
+            f"(by chance at {STABLE:g} or less); it mixes two structures or conformations, or "
+            "labels are wrong: look at the averages, and give each a class of its own"
         )
     share = shape_share(average.density, window)
     if share < LEAST["shape"]:

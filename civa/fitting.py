@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.alignment import Images, Optics, Particles, best_poses, refine
+from civa.alignment import Images, Optics, Particles, best_poses, prepare, refine
 from civa.fourier import Band, band, coefficients, interpolator, phases, slices
 from civa.poses import Matrices, grid_spacing_deg, rotation_grid, shift_grid
 
@@ -58,7 +58,7 @@ class Aligner:
         Scores (n,), matrices (n, 3, 3) and centres (n, 3).
         """
         _, rotations, moves = best_poses(
-            self._prepare(images, self.bands[0]),
+            self._particles(images, self.bands[0]),
             self.transform,
             self.bands[0],
             self.grid,
@@ -69,7 +69,7 @@ class Aligner:
         images = images.moved(moves)
         moves = torch.from_numpy(images.centres - images.cut_centres()).to(moves)
         scores, rotations, moves = refine(
-            self._prepare(images, self.bands[1]),
+            self._particles(images, self.bands[1]),
             self.transform,
             self.bands[1],
             rotations,
@@ -84,10 +84,8 @@ class Aligner:
             images.moved(moves).centres,
         )
 
-    def _prepare(self, images: Images, picked: Band) -> Particles:
-        found = images.coefficients(picked, self.window)
-        transfer = self.optics.transfer(picked, images.defocus_um)
-        return Particles.prepare(found, transfer, self.noise, picked, self.window)
+    def _particles(self, images: Images, picked: Band) -> Particles:
+        return prepare(images, picked, self.optics, self.window, self.noise)[0]
 
 
 def superpose(

@@ -4,8 +4,9 @@ Some checks need a ground truth and compare masks with it; the others need nothi
 image-level labels, so that they say something about data that nobody has segmented.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -315,29 +316,29 @@ def trivial_line(scores: Mapping[str, pd.DataFrame], trivial: Mapping[str, pd.Da
     return line("trivial rules", "trivial", lead, of=f"{best}: {known[best]:.1f}")
 
 
-def consensus_lines(reports: Mapping[str, Mapping[str, float]], misfits: ArrayLike) -> list[Line]:
+def consensus_lines(reports: Sequence[Mapping[str, Any]], misfits: ArrayLike) -> list[Line]:
     """Check the averages of all classes, and how many volumes fit none.
 
     Parameters
     ----------
     reports
-        Class -> figures of its average: ``half_sets``, ``agreement_of_starts`` and
-        ``split_correlation``.
+        Figures of every average: ``title``, ``class``, ``volumes`` of the ``of_volumes`` that the
+        class has, ``half_sets`` and ``agreement_of_starts``.
     misfits
         (n,) true where a volume fits no average.
     """
     lines = []
-    keys = {
-        "half_sets": "half_sets",
-        "starts": "agreement_of_starts",
-        "split": "split_correlation",
-    }
-    for name, key in keys.items():
-        values = {of: float(report[key]) for of, report in reports.items()}
-        worst = min(values, key=lambda of: values[of])
-        lines.append(line(CONSENSUS, name, 100 * values[worst], of=worst))
+    for name, key in (("half_sets", "half_sets"), ("starts", "agreement_of_starts")):
+        worst = min(reports, key=lambda report: float(report[key]))
+        lines.append(line(CONSENSUS, name, 100 * float(worst[key]), of=str(worst["title"])))
+    outside: dict[str, float] = {}
+    for report in reports:
+        rest = 1 - float(report["volumes"]) / float(report["of_volumes"])
+        outside[report["class"]] = min(rest, outside.get(report["class"], 1.0))
+    mixed = max(outside, key=lambda of: outside[of])
     return [
         *lines,
+        line(CONSENSUS, "split", 100 * outside[mixed], of=mixed),
         line(CONSENSUS, "misfits", 100 * float(np.asarray(misfits, dtype=float).mean())),
     ]
 

@@ -183,10 +183,11 @@ LIMITS = {
         "more average.starts and volumes; average.radius_voxels so that the particle just fits",
     ),
     "split": Limit(
-        *("correlation of two averages of one class, worst class", "%", 90, 85),
-        "one structure gives 92 or more; a fifth of another structure in it 83, half of another "
-        "one 78 to 95",
-        "look whether the class mixes structures or conformations, and split it",
+        *("volumes of a class outside its largest average, worst class", "%", 5, 20),
+        "one structure is never divided in simulated sets; of two that are mixed, a share of 20 % "
+        "and more was found, and set apart almost without error",
+        "look at the averages of this class (figures/averages.png) and give each its own label; "
+        "if labels may be wrong, at the columns told and class of alignment.csv",
     ),
     "misfits": Limit(
         *("volumes that fit the average of no class", "%", 2, 10),

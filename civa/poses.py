@@ -84,13 +84,15 @@ class Poses:
 
     Attributes
     ----------
-    labels, scores, trust
-        (n,) class, log-likelihood, and its robust deviation from the class's typical one.
+    averages
+        (n,) number of the average, 1 for the first; 0 for none yet.
+    scores, trust
+        (n,) log-likelihood, and its robust deviation from the typical one of the average.
     matrices, centres
         (n, 3, 3) and (n, 3), z, y, x.
     """
 
-    labels: NDArray[np.int64]
+    averages: NDArray[np.int64]
     scores: NDArray[np.float64]
     trust: NDArray[np.float64]
     matrices: Matrices
@@ -99,29 +101,23 @@ class Poses:
     @classmethod
     def empty(cls, n: int) -> "Poses":
         """Poses of ``n`` volumes that were not aligned yet."""
-        turns = np.tile(np.eye(3), (n, 1, 1))
-        return cls(np.zeros(n, np.int64), np.zeros(n), np.zeros(n), turns, np.zeros((n, 3)))
+        worst, turns = np.full(n, -np.inf), np.tile(np.eye(3), (n, 1, 1))
+        return cls(np.zeros(n, np.int64), worst, worst.copy(), turns, np.zeros((n, 3)))
 
-    def put(
-        self,
-        rows: NDArray | slice,
-        label: int,
-        scores: NDArray,
-        matrices: Matrices,
-        centres: NDArray,
-    ) -> None:
-        """Set the poses of some volumes, aligned with the average of one class."""
-        self.labels[rows], self.scores[rows] = label, scores
-        self.matrices[rows], self.centres[rows] = matrices, centres
+    @classmethod
+    def of(cls, average: int, scores: NDArray, matrices: Matrices, centres: NDArray) -> "Poses":
+        """Poses of volumes in one average, not judged yet."""
+        n = len(scores)
+        return cls(np.full(n, average), scores, np.full(n, -np.inf), matrices, centres)
 
     def judge(self, typical: Mapping[int, tuple[float, float]]) -> None:
-        """Set the trust: robust deviations of the score from what is typical of the class."""
-        level, spread = np.array([typical[label] for label in self.labels]).reshape(-1, 2).T
+        """Set the trust: robust deviations of the score from what is typical of the average."""
+        level, spread = np.array([typical[number] for number in self.averages]).reshape(-1, 2).T
         self.trust = (self.scores - level) / spread
 
-    def improve(self, rows: NDArray, tried: "Poses") -> None:
-        """Take over those of ``tried`` that deserve more trust than the rows have."""
-        better = tried.trust > self.trust[rows]
+    def improve(self, rows: NDArray, tried: "Poses", *, by: str = "trust") -> None:
+        """Take over those of ``tried`` whose trust (or ``scores``) exceeds that of the rows."""
+        better = getattr(tried, by) > getattr(self, by)[rows]
         for field in fields(self):
             getattr(self, field.name)[rows[better]] = getattr(tried, field.name)[better]
 
@@ -147,20 +143,23 @@ def pose_columns(matrices: Matrices, offsets: NDArray[np.float64]) -> dict[str, 
 
 def read_poses(
     path: Path, particles: pd.DataFrame
-) -> tuple[NDArray[np.int64], Matrices, NDArray[np.float64]]:
-    """Read labels (n,), matrices (n, 3, 3) and offsets (n, 3) from the middle, z, y, x, in voxels.
+) -> tuple[pd.DataFrame, Matrices, NDArray[np.float64]]:
+    """Read an alignment: its table, and from it the poses.
+
+    Returns
+    -------
+    The table, matrices (n, 3, 3), and offsets (n, 3) from the middle, z, y, x, in voxels.
 
     Raises
     ------
     ValueError
         If the table does not list exactly the volumes of ``particles``, in their order.
     """
-    table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
+    table = pd.read_csv(path, dtype={"id": str, "class": str}, keep_default_na=False)
     check_ids(path, table, particles, stage="align")
     quaternions = table[[f"quaternion_{axis}" for axis in "xyzw"]].to_numpy(dtype=float)
     offsets = table[[f"shift_{axis}" for axis in "zyx"]].to_numpy(dtype=float)
-    labels = table["label"].to_numpy(dtype=np.int64)
-    return labels, to_matrices(Rotation.from_quat(quaternions)), offsets
+    return table, to_matrices(Rotation.from_quat(quaternions)), offsets
 
 
 def relion_star(
@@ -177,7 +176,7 @@ def relion_star(
     Parameters
     ----------
     particles
-        Columns ``id``, ``label`` (the class's number) and ``score``.
+        Columns ``id``, ``average`` (its number, RELION's class) and ``score``.
     matrices, offsets
         (n, 3, 3) and (n, 3) from the middle of the box, z, y, x, in voxels.
     stack
@@ -194,7 +193,7 @@ def relion_star(
     values = {
         "ImageName": [f"{row:06d}@{stack}" for row in range(1, len(particles) + 1)],
         "TomoParticleName": [gemmi.cif.quote(str(name)) for name in particles["id"]],
-        "ClassNumber": [str(label) for label in particles["label"]],
+        "ClassNumber": [str(number) for number in particles["average"]],
         "OpticsGroup": ["1"] * len(particles),
     }
     for i, name in enumerate(("Rot", "Tilt", "Psi")):

@@ -82,7 +82,7 @@ class Validation:
         self.indices = part[is_annotated(truth[part])]
         self._truth = truth[self.indices] > BACKGROUND
         self._labels = data.labels[self.indices]
-        self._predicted = self._labels
+        self._predicted: NDArray = self._labels
         if predictions is not None:
             self._predicted = read_guides(predictions)[self.indices]
 

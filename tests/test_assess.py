@@ -233,8 +233,9 @@ def test_files_that_do_not_fit_are_named(
 
 
 def test_the_new_method_is_judged_where_its_products_are_given(run: Run) -> None:
-    figures = {"half_sets": 0.97, "agreement_of_starts": 0.99, "split_correlation": 0.97}
-    write_json(run.path("averages.json"), {"classes": {"one": figures, "two": figures}})
+    figures = {"half_sets": 0.97, "agreement_of_starts": 0.99, "volumes": 8, "of_volumes": 8}
+    averages = [{**figures, "title": name, "class": name} for name in ("one", "two")]
+    write_json(run.path("averages.json"), {"averages": averages})
     misfit = [0] * (N - 1) + [1]
     pd.DataFrame({"trust": np.zeros(N), "misfit": misfit}).to_csv(run.path("alignment.csv"))
     flags = {"averages": "averages.json", "alignment": "alignment.csv", "consensus": "crf.mrcs"}

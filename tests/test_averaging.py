@@ -10,9 +10,10 @@ from test_alignment import EDGE, shape, turned
 from test_consensus_stages import SHAPES, VOXEL
 
 from civa.alignment import Images, Optics
-from civa.averaging import Average, Averager, Plan, Split, interleave, turns_deg
+from civa.averaging import Average, Averager, Plan, turns_deg
 from civa.doubts import doubts
 from civa.fourier import window_for
+from civa.mixtures import Split
 from civa.poses import rotation_grid
 from civa.reconstruction import boosted, recentred, resolution_angstrom, shape_share
 
@@ -27,40 +28,36 @@ def average(**changes: object) -> Average:
         halves=np.stack([shape(), shape()]),
         fsc=np.ones(EDGE // 2 + 1),
         noise=np.ones(EDGE // 2),
-        matrices=np.tile(np.eye(3), (50, 1, 1)),
-        centres=np.zeros((50, 3)),
-        scores=np.full(50, 60.0),
+        score=60.0,
         movement_deg=0.5,
         agreement=0.99,
-        split=Split(0.99, 0.4),
+        members=np.arange(50),
+        split=Split(0.99, 0.3, np.arange(50) < 20),
     )
     return replace(good, **changes)
 
 
 def test_nothing_speaks_against_a_good_average() -> None:
-    assert doubts(average(), OPTICS, WINDOW) == []
-    assert doubts(average(agreement=float("nan")), OPTICS, WINDOW) == []  # a single start
+    assert doubts(average(), OPTICS, WINDOW, of=50) == []
+    assert doubts(average(agreement=float("nan")), OPTICS, WINDOW, of=50) == []  # a single start
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"scores": np.zeros(9)}, r"9 volumes are too few to average \(expected 10 or more\)"),
+        ({"members": np.arange(9)}, r"9 volumes are too few to average \(expected 10 or more\)"),
         ({"agreement": 0.6}, r"different starts correlate at 0.60 \(expected 0.8 or more\)"),
         ({"fsc": np.full(13, 0.3)}, r"half-sets correlate at 0.30 at 53 Å \(expected 0.5"),
-        ({"split": Split(0.8, 0.2)}, r"correlate at 0.80 .* the smaller of 20 % of the volumes"),
+        (
+            {"apart": Split(0.8, 0.99, np.arange(60) < 10)},
+            r"50 of the 60 volumes .* correlate at 0.80 .* at 0.99 .*: look at the averages",
+        ),
     ],
 )
 def test_each_doubt_names_its_figure_and_the_remedy(changes: dict[str, object], said: str) -> None:
-    (found,) = doubts(average(**changes), OPTICS, WINDOW)
+    (found,) = doubts(average(**changes), OPTICS, WINDOW, of=60)
     assert re.search(said, found)
     assert re.search(r"[;:] ", found)  # what to do
-
-
-def test_a_few_odd_volumes_are_no_second_structure() -> None:
-    assert doubts(average(split=Split(0.5, 0.02)), OPTICS, WINDOW) == []
-    few = average(split=Split(0.5, 0.4), scores=np.zeros(39))
-    assert doubts(few, OPTICS, WINDOW) == []  # two averages of twenty differ by their noise
 
 
 def test_a_ball_is_featureless_and_a_shape_is_not() -> None:
@@ -68,7 +65,7 @@ def test_a_ball_is_featureless_and_a_shape_is_not() -> None:
     radius = np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + along**2)
     ball = np.exp(-0.5 * (radius / 3) ** 2).astype(np.float32)
     assert shape_share(ball, WINDOW) < 0.05 < shape_share(shape(), WINDOW)
-    (found,) = doubts(average(density=ball), OPTICS, WINDOW)
+    (found,) = doubts(average(density=ball), OPTICS, WINDOW, of=50)
     assert "featureless ball" in found
 
 
@@ -96,8 +93,7 @@ def test_a_boost_raises_low_frequencies_and_keeps_the_highest() -> None:
     assert boosted(ripples, VOXEL) == pytest.approx(beyond * ripples, rel=1e-4, abs=1e-4)
 
 
-def test_halves_are_interleaved_and_turns_measured() -> None:
-    assert interleave(np.array([0, 2, 4]), np.array([1, 3])).tolist() == [0, 1, 2, 3, 4]
+def test_turns_are_measured() -> None:
     grid = torch.from_numpy(rotation_grid(50)).float()
     assert turns_deg(grid, grid).max() < 0.1
 
@@ -107,30 +103,42 @@ def test_a_handful_of_volumes_gives_an_average_and_a_doubt(count: int) -> None:
     boxes = np.stack([shape()] * count)
     images = Images(boxes, np.full((count, 3), EDGE / 2), None)
     quick = Plan(starts=2, coarse_rotations=60, fine_rotations=60, iterations=2, refinements=1)
-    made = Averager(images, OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")).run()
+    (made,) = Averager(images, OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")).run()
     assert np.isfinite(made.density).all()
-    assert any("too few to average" in doubt for doubt in doubts(made, OPTICS, WINDOW))
+    assert made.members.tolist() == list(range(count))
+    found = doubts(made, OPTICS, WINDOW, of=count)
+    assert any(f"{count} volumes are too few to average" in doubt for doubt in found)
 
 
-def test_two_structures_under_one_label_are_noticed() -> None:
+def averages(kinds: np.ndarray) -> list[Average]:
+    """Averages of noisy volumes at random angles that show these shapes."""
     generator = np.random.default_rng(2)
+    turns = rotation_grid(4096)[generator.integers(4096, size=len(kinds))]
+    boxes = [turned(SHAPES[k], m, np.zeros(3)) for k, m in zip(kinds, turns, strict=True)]
+    noise = 0.1 * generator.standard_normal((len(kinds), EDGE, EDGE, EDGE))
+    images = Images(
+        (np.stack(boxes) + noise).astype(np.float32), np.full((len(kinds), 3), EDGE / 2), None
+    )
+    quick = Plan(starts=1, coarse_rotations=200, fine_rotations=200, iterations=8, refinements=1)
+    return Averager(images, OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")).run()
 
-    def images(kinds: np.ndarray) -> Images:
-        turns = rotation_grid(4096)[generator.integers(4096, size=len(kinds))]
-        boxes = [turned(SHAPES[k], m, np.zeros(3)) for k, m in zip(kinds, turns, strict=True)]
-        noise = 0.1 * generator.standard_normal((len(kinds), EDGE, EDGE, EDGE))
-        middle = np.full((len(kinds), 3), EDGE / 2)
-        return Images((np.stack(boxes) + noise).astype(np.float32), middle, None)
 
-    def split(kinds: np.ndarray) -> Split:
-        quick = Plan(
-            starts=1, coarse_rotations=200, fine_rotations=200, iterations=8, refinements=1
-        )
-        averager = Averager(
-            images(kinds), OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")
-        )
-        return averager.run().split
+def test_two_structures_under_one_label_are_averaged_apart() -> None:
+    kinds = np.arange(32) % 2
+    both = averages(kinds)
+    assert len(both) == 2
+    assert sorted(np.concatenate([one.members for one in both])) == list(range(32))
+    for one in both:
+        assert len(set(kinds[one.members])) == 1  # without an error
+        assert one.apart is not None
+        assert one.apart.smaller_share == pytest.approx(0.5)
 
-    pure, mixed = split(np.zeros(24, dtype=int)), split(np.arange(24) % 2)
-    assert mixed.correlation < pure.correlation - 0.05
-    assert mixed.smaller_share > 0.3
+
+def test_one_structure_is_not_divided_and_a_few_odd_volumes_are_left_out() -> None:
+    (alone,) = averages(np.zeros(24, dtype=int))
+    assert alone.apart is None
+    assert len(alone.members) == 24
+    kinds = np.arange(32) % 4 == 3  # eight of them, too few for an average
+    (main,) = averages(kinds.astype(int))
+    assert not kinds[main.members].any()
+    assert len(main.members) == 24

@@ -257,14 +257,17 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
 
 
 def test_averages_are_judged_by_their_worst_class_and_misfits_are_counted() -> None:
-    reports = {
-        "one": {"half_sets": 0.99, "agreement_of_starts": 0.99, "split_correlation": 0.8},
-        "two": {"half_sets": 0.4, "agreement_of_starts": 0.98, "split_correlation": 0.99},
-    }
+    one = {"class": "one", "of_volumes": 50, "half_sets": 0.99, "agreement_of_starts": 0.99}
+    two = {"class": "two", "of_volumes": 40, "half_sets": 0.4, "agreement_of_starts": 0.98}
+    reports = [
+        {**one, "title": "one 1", "volumes": 30},
+        {**one, "title": "one 2", "volumes": 20},
+        {**two, "title": "two", "volumes": 40},
+    ]
     half_sets, starts, split, misfits = consensus_lines(reports, [0, 0, 0, 1])
     assert (half_sets["value"], half_sets["verdict"]) == (40, "red")
     assert "(two)" in str(half_sets["check"])
     assert starts["verdict"] == "green"
-    assert (split["value"], split["verdict"]) == (80, "red")
+    assert (split["value"], split["verdict"]) == (40, "red")  # 20 of 50 are in the smaller one
     assert "(one)" in str(split["check"])
     assert (misfits["value"], misfits["verdict"]) == (25, "red")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from civa.alignment import Images, Optics
 from civa.baselines import lowpass
-from civa.centres import blob_centres, seed_centres
+from civa.centres import blob_centres, seed_centres, warn_of_empty_maps
 from civa.dataset import ParticleSet, read_defocus, read_guides
 from civa.files import read_json, write_csv, write_text
 from civa.fitting import Aligner
@@ -39,12 +39,13 @@ def run(
     threads: int = 1,
     gpu: str = "auto",
 ) -> None:
-    """Align every volume with the average of its class: the predicted one outside training.
+    """Align every volume with the averages of its class: the predicted one outside training.
 
-    ``alignment`` lists class, pose, score (log-likelihood against no particle) and trust: how many
-    robust standard deviations the score lies above the median of the class's training volumes.
-    A volume of less than ``least_trust`` is tried again from its ``other_centres`` brightest blobs
-    and, unless its class is labelled, with every class; the pose of highest trust is kept.
+    ``alignment`` lists class, number of the average, pose, score (log-likelihood against no
+    particle) and trust: how many robust standard deviations the score lies above the median of the
+    average's training volumes.  A volume of less than ``least_trust`` is tried again from its
+    ``other_centres`` brightest blobs and with every class; the pose of highest trust is kept.  A
+    training volume changes its class only for one that it fits: see the column ``told``.
     ``star`` holds the same poses as RELION reads them.
     """
     device = prepare(0, threads, gpu)
@@ -57,50 +58,50 @@ def run(
     optics = Optics(stack_voxel_size(volumes), known["max_tilt_deg"], microscope)
     window = window_for(stack.shape[1], known["radius_voxels"])
     defocus = read_defocus(data.table) if known["defocus_known"] else None
-    noise = pd.read_csv(spectra, dtype={"class": str}, keep_default_na=False)
+    noise = pd.read_csv(spectra, dtype={"average": str}, keep_default_na=False)
     guides = read_guides(predictions).astype(np.int64)
-    aligners = []
-    for label, name in enumerate(data.names, start=1):
-        power = noise.loc[noise["class"] == name, "noise_power"].to_numpy(dtype=float)
-        aligners.append(Aligner(maps[label - 1], power, optics, window, device=device))
+    label_of = np.array([0, *(report["label"] for report in known["averages"])])
+    aligners = {}
+    for number, report in enumerate(known["averages"], start=1):
+        own = noise["average"] == report["title"]
+        power = noise.loc[own, "noise_power"].to_numpy(dtype=float)
+        aligners[number] = Aligner(maps[number - 1], power, optics, window, device=device)
 
-    def images(rows: NDArray, centres: NDArray) -> Images:
-        return Images(standardize(stack[rows]), centres, None if defocus is None else defocus[rows])
+    def aligned(number: int, rows: NDArray, centres: NDArray) -> Poses:
+        cut = None if defocus is None else defocus[rows]
+        images = Images(standardize(stack[rows]), centres, cut)
+        return Poses.of(number, *aligners[number].align(images))
 
     smooth = lowpass(standardize(stack), 1.5)
+    warn_of_empty_maps(cams, "all volumes")
     centres = seed_centres(smooth, cams)
     poses = Poses.empty(len(stack))
-    typical = {}
-    for label, aligner in enumerate(aligners, start=1):
-        members = np.flatnonzero(guides == label)
+    for number in aligners:
+        members = np.flatnonzero(guides == label_of[number])
         if len(members):
-            poses.put(members, label, *aligner.align(images(members, centres[members])))
-        trained = np.intersect1d(members, data.parts["train"])
-        typical[label] = robust_level(poses.scores[trained])
+            poses.improve(members, aligned(number, members, centres[members]), by="scores")
+    trained = ~data.held_out
+    typical = {n: robust_level(poses.scores[trained & (poses.averages == n)]) for n in aligners}
     poses.judge(typical)
     misfits = np.flatnonzero(poses.trust < least_trust)
     if len(misfits):
         blobs = blob_centres(smooth[misfits], other_centres)
         starts = np.concatenate([centres[misfits, None], blobs], axis=1)  # (b, s, 3)
-        for label, aligner in enumerate(aligners, start=1):
-            # a labelled volume keeps its class; the others may be of any
-            free = data.held_out[misfits] | (guides[misfits] == label)
+        for number in aligners:
+            contradicts = trained[misfits] & (guides[misfits] != label_of[number])
             for column in range(starts.shape[1]):
-                tried = Poses.empty(int(free.sum()))
-                tried.put(
-                    slice(None), label, *aligner.align(images(misfits[free], starts[free, column]))
-                )
+                tried = aligned(number, misfits, starts[:, column])
                 tried.judge(typical)
-                poses.improve(misfits[free], tried)
-        doubtful = int((poses.trust < least_trust).sum())
-        logger.warning(
-            "%d of %d volumes fitted their average badly (trust below %g); other centres and "
-            "classes left %d: look at them, they have trust below that in the table",
-            *(len(misfits), len(stack), least_trust, doubtful),
-        )
+                tried.trust[contradicts & (tried.trust < least_trust)] = -np.inf
+                poses.improve(misfits, tried)
+    labels = label_of[poses.averages]
+    _warn(poses.trust < least_trust, len(misfits), trained & (labels != guides), least_trust)
+    names = np.array(["", *data.names])
     table = data.table[["id"]].assign(
-        **{"class": [data.names[label - 1] for label in poses.labels]},
-        label=poses.labels,
+        **{"class": names[labels]},
+        label=labels,
+        average=poses.averages,
+        told=names[guides],
         score=poses.scores,
         trust=poses.trust,
         misfit=(poses.trust < least_trust).astype(int),
@@ -117,3 +118,21 @@ def run(
         voxel_size_angstrom=optics.voxel_size_angstrom,
     )
     write_text(star, listed)
+
+
+def _warn(
+    doubtful: NDArray[np.bool_], tried: int, mislabelled: NDArray[np.bool_], least: float
+) -> None:
+    """Say what does not fit, and which labels may be wrong."""
+    if tried:
+        logger.warning(
+            "%d of %d volumes fitted their average badly (trust below %g); other centres and "
+            "classes left %d: look at them, they have trust below that in the table",
+            *(tried, len(doubtful), least, int(doubtful.sum())),
+        )
+    if mislabelled.any():
+        logger.warning(
+            "%d training volumes fit the average of another class than that of their label: check "
+            "their labels, columns told and class of the table",
+            int(mislabelled.sum()),
+        )

@@ -79,7 +79,7 @@ def run(
         misfits = pd.read_csv(alignment)["misfit"]
         reached = ledger.miou(tables["consensus"]) if "consensus" in tables else np.nan
         lines += [
-            *ledger.consensus_lines(read_json(averages)["classes"], misfits),
+            *ledger.consensus_lines(read_json(averages)["averages"], misfits),
             ledger.line(ledger.CONSENSUS, "consensus", reached),
             *ledger.mask_lines(ledger.CONSENSUS, masked, box),
             ledger.spread_line(ledger.CONSENSUS, masked, classes),

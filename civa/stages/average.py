@@ -1,15 +1,16 @@
-"""Volumes and class labels -> the average of every class: density, half-sets and FSC."""
+"""Volumes and class labels -> the averages of every class: density, half-sets and FSC."""
 
 import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from civa.alignment import Images, Optics
 from civa.averaging import COARSE_ANGSTROM, Average, Averager, Plan
 from civa.baselines import lowpass
-from civa.centres import seed_centres
+from civa.centres import seed_centres, warn_of_empty_maps
 from civa.dataset import ParticleSet, read_defocus
 from civa.doubts import doubts
 from civa.files import write_csv, write_json
@@ -47,8 +48,9 @@ def run(
 ) -> None:
     """Align and average the training volumes of every class, told nothing but the class.
 
-    Stacks hold one map per class, in the order of the labels.  The contrast transfer is corrected
-    volume by volume where the particle table has a column ``defocus_um``.
+    Stacks hold the averages of the classes in the order of the labels, one each unless a class
+    mixes structures; ``metrics`` says which is which.  The contrast transfer is corrected volume by
+    volume where the particle table has a column ``defocus_um``.
     """
     device = prepare(seed, threads, gpu)
     data = ParticleSet(particles, split)
@@ -72,40 +74,31 @@ def run(
     window = window_for(stack.shape[1], radius_voxels)
     train = data.parts["train"]
     found: list[Average] = []
-    reports = {}
+    reports: list[dict[str, object]] = []
     for label, name in enumerate(data.names, start=1):
         rows = train[data.labels[train] == label]
         boxes = standardize(stack[rows])
+        warn_of_empty_maps(cams[rows], f"class {name}")
         centres = seed_centres(lowpass(boxes, 1.5), cams[rows])
         images = Images(boxes, centres, None if defocus is None else defocus[rows])
         logger.info("class %s, %d volumes", name, len(rows))
-        average = Averager(
-            images, optics, window, plan=Plan(starts), seed=seed, device=device
-        ).run()
-        against = doubts(average, optics, window)
-        for doubt in against:
-            logger.warning("class %s: %s", name, doubt)
-        found.append(average)
-        reports[name] = {
-            "volumes": len(rows),
-            "resolution_angstrom": round(
-                resolution_angstrom(average.fsc, optics, stack.shape[1]), 1
-            ),
-            "half_sets": round(float(average.fsc[optics.shell(COARSE_ANGSTROM, len(window))]), 3),
-            "agreement_of_starts": round(average.agreement, 3),
-            "split_correlation": round(average.split.correlation, 3),
-            "split_smaller_share": round(average.split.smaller_share, 3),
-            "last_turn_deg": round(average.movement_deg, 2),
-            "shape_share": round(shape_share(average.density, window), 3),
-            "score_median": round(float(np.median(average.scores)), 3),
-            "doubts": against,
-        }
+        averager = Averager(images, optics, window, plan=Plan(starts), seed=seed, device=device)
+        several = averager.run()
+        for number, average in enumerate(several, start=1):
+            title = name if len(several) == 1 else f"{name} {number}"
+            against = doubts(average, optics, window, of=len(rows))
+            for doubt in against:
+                logger.warning("average %s: %s", title, doubt)
+            found.append(average)
+            about = {"title": title, "class": name, "label": label, "of_volumes": len(rows)}
+            reports.append({**about, **_figures(average, optics, window), "doubts": against})
     voxel_size = optics.voxel_size_angstrom
     write_stack(averages, np.stack([a.density for a in found]), voxel_size_angstrom=voxel_size)
     for half, path in enumerate((first_halves, second_halves)):
         maps = np.stack([average.halves[half] for average in found])
         write_stack(path, maps, voxel_size_angstrom=voxel_size)
-    write_csv(spectra, _spectra(data.names, found, stack.shape[1] * voxel_size))
+    titles = [str(report["title"]) for report in reports]
+    write_csv(spectra, _spectra(titles, found, stack.shape[1] * voxel_size))
     record = {"radius_voxels": radius_voxels, "defocus_known": defocus is not None}
     optics_record = {
         "max_tilt_deg": max_tilt_deg,
@@ -113,16 +106,32 @@ def run(
         "spherical_aberration_mm": spherical_aberration_mm,
         "amplitude_contrast": amplitude_contrast,
     }
-    write_json(metrics, {**record, **optics_record, "classes": reports})
+    write_json(metrics, {**record, **optics_record, "averages": reports})
 
 
-def _spectra(names: list[str], found: list[Average], extent_angstrom: float) -> pd.DataFrame:
-    """One line per class and shell: FSC of the half-sets and noise power."""
+def _figures(average: Average, optics: Optics, window: NDArray) -> dict[str, object]:
+    """What an average is like, in figures."""
+    edge = len(window)
+    return {
+        "volumes": len(average.members),
+        "resolution_angstrom": round(resolution_angstrom(average.fsc, optics, edge), 1),
+        "half_sets": round(float(average.fsc[optics.shell(COARSE_ANGSTROM, edge)]), 3),
+        "agreement_of_starts": round(average.agreement, 3),
+        "split_correlation": round(average.split.correlation, 3),
+        "split_stability": round(average.split.stability, 3),
+        "last_turn_deg": round(average.movement_deg, 2),
+        "shape_share": round(shape_share(average.density, window), 3),
+        "score_median": round(average.score, 3),
+    }
+
+
+def _spectra(titles: list[str], found: list[Average], extent_angstrom: float) -> pd.DataFrame:
+    """One line per average and shell: FSC of the half-sets and noise power."""
     tables = []
-    for name, average in zip(names, found, strict=True):
+    for title, average in zip(titles, found, strict=True):
         shells = np.arange(1, len(average.noise))
         columns = {
-            "class": name,
+            "average": title,
             "shell": shells,
             "resolution_angstrom": np.round(extent_angstrom / shells, 2),
             "fsc": average.fsc[shells],

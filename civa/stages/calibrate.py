@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from civa.calibration import (
     Calibration,
-    expected_calibration_error,
     expected_iou,
     fit,
     from_half_sets,
+    summary,
 )
 from civa.dataset import BACKGROUND, ParticleSet
 from civa.files import read_json, write_csv, write_json
@@ -50,62 +50,61 @@ def run(
     data = ParticleSet(particles, split)
     densities, truth = read_stack(pasted), read_stack(masks)
     poses = pd.read_csv(alignment, dtype={"id": str, "class": str}, keep_default_na=False)
-    contour = read_json(choice)["contour"]
+    shown, right = poses["average"].to_numpy(), poses["misfit"].to_numpy() == 0
+    contour, known = read_json(choice)["contour"], read_json(metrics)
     stacks = [np.array(read_stack(p)) for p in (averages, first_halves, second_halves)]
-    if not read_json(metrics)["defocus_known"]:
+    if not known["defocus_known"]:
         size = stack_voxel_size(averages)
         stacks = [np.stack([boosted(density, size) for density in stack]) for stack in stacks]
     maps = zip(*stacks, strict=True)
     blind = [from_half_sets(a, b, peak(whole), contour) for whole, a, b in maps]
-    known = {part: rows[is_annotated(truth[rows])] for part, rows in data.parts.items()}
-    labels = poses["label"].to_numpy()
+    annotated = {part: rows[is_annotated(truth[rows])] for part, rows in data.parts.items()}
+    rows = annotated["validation"]
+    rows = rows[poses["label"].to_numpy()[rows] == data.labels[rows]]
     fitted = list(blind)
-    for label, curve in enumerate(blind, start=1):
-        rows = known["validation"]
-        rows = rows[(data.labels[rows] == label) & (labels[rows] == label)][:SAMPLE]
-        if len(rows):
-            fitted[label - 1] = fit(*_voxels(densities[rows], truth[rows]), curve)
+    for number, curve in enumerate(blind, start=1):
+        own = rows[shown[rows] == number][:SAMPLE]
+        if len(own):
+            fitted[number - 1] = fit(*_voxels(densities[own], truth[own]), curve)
     found = np.empty(densities.shape, dtype=np.float16)
     expected = {"before": np.empty(len(found)), "after": np.empty(len(found))}
-    right = poses["misfit"].to_numpy() == 0
-    for label in range(1, len(data.names) + 1):
-        members = np.flatnonzero(labels == label)
+    for number in range(1, len(blind) + 1):
+        members = np.flatnonzero(shown == number)
         values = np.asarray(densities[members])
         for name, curves in (("before", blind), ("after", fitted)):
-            chances = _spread(curves[label - 1], values)
+            chances = _spread(curves[number - 1], values)
             expected[name][members] = expected_iou(chances, values > contour) * right[members]
         found[members] = chances
-    test = known["test"]
     record: dict[str, object] = {
         "curves": {
-            name: {"before": vars(blind[k]), "after": vars(fitted[k])}
-            for k, name in enumerate(data.names)
+            one["title"]: {"before": vars(before), "after": vars(after)}
+            for one, before, after in zip(known["averages"], blind, fitted, strict=True)
         },
-        "calibrated_on": len(known["validation"]),
+        "calibrated_on": len(annotated["validation"]),
     }
+    test = annotated["test"]
     if len(test):
-        wanted = truth[test] > BACKGROUND
-        reached = iou(densities[test] > contour, wanted)
+        reached = iou(densities[test] > contour, truth[test] > BACKGROUND)
         for name, curves in (("before", blind), ("after", fitted)):
-            chances, there = _chances(curves, labels[test], densities[test], truth[test])
-            record[name] = {
-                "ece_percent": round(100 * expected_calibration_error(chances, there), 2),
-                "expected_miou": round(100 * float(expected[name][test].mean()), 2),
-                "mean_gap_of_iou": round(
-                    100 * float(np.abs(expected[name][test] - reached).mean()), 2
-                ),
-            }
-        kept = right[test]
-        record["reject"] = {
-            "rejected": int((~kept).sum()),
-            "miou_agnostic_of_all": round(100 * float(reached.mean()), 2),
-            "miou_agnostic_of_kept": round(100 * float(reached[kept].mean()), 2),
-        }
+            chances, there = _chances(curves, shown[test], densities[test], truth[test])
+            record[name] = summary(chances, there, expected[name][test], reached)
+        record["reject"] = _reject(reached, right[test])
         logger.info("%s", {key: record[key] for key in ("before", "after", "reject")})
     write_stack(probabilities, found, voxel_size_angstrom=stack_voxel_size(pasted))
     table = poses[["id", "class", "trust", "misfit"]]
     write_csv(confidence, table.assign(expected_iou=expected["after"].round(4)))
     write_json(report, record)
+
+
+def _reject(reached: NDArray[np.float64], kept: NDArray[np.bool_]) -> dict[str, float | None]:
+    """IoU of the test images, all and without the misfits; null where none is left."""
+    return {
+        "rejected": int((~kept).sum()),
+        "miou_agnostic_of_all": round(100 * float(reached.mean()), 2),
+        "miou_agnostic_of_kept": round(100 * float(reached[kept].mean()), 2)
+        if kept.any()
+        else None,
+    }
 
 
 def _spread(curve: Calibration, densities: NDArray) -> NDArray[np.float32]:
@@ -120,11 +119,11 @@ def _voxels(densities: NDArray, truth: NDArray) -> tuple[NDArray, NDArray[np.boo
 
 
 def _chances(
-    curves: list[Calibration], labels: NDArray, densities: NDArray, truth: NDArray
+    curves: list[Calibration], shown: NDArray, densities: NDArray, truth: NDArray
 ) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Probabilities and truth of the voxels (p,) of volumes of several classes."""
+    """Probabilities and truth of the voxels (p,) of volumes that show several averages."""
     parts = []
-    for label, curve in enumerate(curves, start=1):
-        values, there = _voxels(densities[labels == label], truth[labels == label])
+    for number, curve in enumerate(curves, start=1):
+        values, there = _voxels(densities[shown == number], truth[shown == number])
         parts.append((curve.probability(values), there))
     return np.concatenate([c for c, _ in parts]), np.concatenate([t for _, t in parts])

@@ -1,4 +1,4 @@
-"""Averages and poses -> masks: the average, turned into every volume, and cut at a contour."""
+"""Averages and poses -> masks: an average, turned into every volume, and cut at a contour."""
 
 import logging
 from pathlib import Path
@@ -34,7 +34,7 @@ def run(
     contour: float = CONTOUR,
     threads: int = 1,
 ) -> None:
-    """Turn the average of its class into every volume and cut it at a share of its peak.
+    """Turn the average that it shows into every volume and cut it at a share of its peak.
 
     ``out`` is cut at ``contour``, without a look at any mask; ``tuned`` where validation is best.
     """
@@ -42,12 +42,12 @@ def run(
     data = ParticleSet(particles, split)
     maps, known = read_stack(averages), read_json(metrics)
     stack, voxel_size = read_stack(volumes), stack_voxel_size(volumes)
-    labels, matrices, offsets = read_poses(alignment, data.table)
+    table, matrices, offsets = read_poses(alignment, data.table)
+    shown, labels = table["average"].to_numpy(), table["label"].to_numpy()
     centres = offsets + np.array(stack.shape[1:]) // 2
     densities = np.zeros(stack.shape, dtype=np.float16)
-    for label in range(1, len(data.names) + 1):
-        members = np.flatnonzero(labels == label)
-        density = maps[label - 1]
+    for number, density in enumerate(maps, start=1):
+        members = np.flatnonzero(shown == number)
         if not known["defocus_known"]:
             density = boosted(density, voxel_size)
         densities[members] = paste(

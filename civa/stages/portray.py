@@ -19,6 +19,7 @@ from civa.simulation import render
 from civa.volume import read_stack, read_volume, stack_voxel_size
 
 CPU = torch.device("cpu")
+LEAST_SHARE = 0.2  # of a class: a structure with less is a matter of wrong labels
 
 
 def run(
@@ -35,29 +36,30 @@ def run(
     """Draw the average of every class with its contour, and the FSC of its half-sets.
 
     ``templates`` are the true densities of a simulated data set, files named after their
-    structures; each is turned onto the average of its class.
+    structures; that of its class which fits best is turned onto every average.
     """
     data = ParticleSet(particles, split)
     maps, voxel_size = read_stack(averages), stack_voxel_size(averages)
     known, contour = read_json(metrics), read_json(choice)["contour"]
-    curves = pd.read_csv(spectra, dtype={"class": str}, keep_default_na=False)
+    curves = pd.read_csv(spectra, dtype={"average": str}, keep_default_na=False)
     files = {path.stem: path for path in templates}
     portraits = []
-    for label, name in enumerate(data.names, start=1):
-        density = np.array(maps[label - 1])
+    for density, report in zip(maps, known["averages"], strict=True):
+        density = np.array(density)
         if not known["defocus_known"]:
             density = boosted(density, voxel_size)
-        curve, report = curves[curves["class"] == name], known["classes"][name]
-        truth = None
-        rows = data.table[data.labels == label]
-        shown = str(rows["structure"].mode()[0]) if "structure" in rows else ""  # most of them
-        if shown in files:
-            template = read_volume(files[shown])[0]
-            truth = _in_frame(template, density, known["radius_voxels"])
+        curve = curves[curves["average"] == report["title"]]
+        rows = data.table[data.labels == report["label"]]
+        candidates = [
+            _in_frame(read_volume(files[shown])[0], density, known["radius_voxels"])
+            for shown in _shown(rows)
+            if shown in files
+        ]
+        truth = max(candidates, key=lambda pair: pair[1])[0] if candidates else None
         shells = curve["shell"].to_numpy()
         portraits.append(
             Portrait(
-                f"{name}\n{report['volumes']} volumes",
+                f"{report['title']}\n{report['volumes']} volumes",
                 relative_to_peak(density),
                 None if truth is None else relative_to_peak(truth),
                 contour,
@@ -73,8 +75,18 @@ def run(
         gallery(portraits).savefig(temporary, dpi=130)
 
 
-def _in_frame(template: NDArray, average: NDArray, radius_voxels: float | None) -> NDArray:
-    """Bring a true density to the voxels, the frame and the window of its average."""
+def _shown(rows: pd.DataFrame) -> list[str]:
+    """Structures that more than a fifth of the volumes of a class show."""
+    if "structure" not in rows:
+        return []
+    shares = rows["structure"].value_counts(normalize=True)
+    return [str(name) for name in shares.index[shares > LEAST_SHARE]]
+
+
+def _in_frame(
+    template: NDArray, average: NDArray, radius_voxels: float | None
+) -> tuple[NDArray, float]:
+    """Bring a true density to the voxels, frame and window of an average; how they correlate."""
     edge = average.shape[0]
     drawn = render(template, Rotation.identity(), np.zeros(3))
     truth = np.zeros((edge,) * 3, dtype=np.float32)
@@ -83,9 +95,9 @@ def _in_frame(template: NDArray, average: NDArray, radius_voxels: float | None) 
     inside, part = slice(inner, inner + extent), slice(outer, outer + extent)
     truth[inside, inside, inside] = drawn[part, part, part]
     picked = band(edge, highest_shell=edge // 4, max_tilt_deg=90, device=CPU)
-    matrix, offset, _ = superpose(
+    matrix, offset, correlation = superpose(
         torch.from_numpy(truth), torch.from_numpy(np.array(average)), picked
     )
     middle = np.full(3, edge // 2)
     turned = paste(truth, matrix[None], (offset + middle)[None], truth.shape, device=CPU)[0]
-    return turned.astype(np.float32) * window_for(edge, radius_voxels)
+    return turned.astype(np.float32) * window_for(edge, radius_voxels), correlation

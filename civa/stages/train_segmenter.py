@@ -56,7 +56,8 @@ def run(
     """Train on the annotations of the training part; keep the epoch of best validation mIoU.
 
     ``annotations`` are the ground truth (``full``; ``slice`` looks at one slice of each) or the
-    pseudo labels (``pseudo``); their voxels count for the class that the volume is said to show.  Without an annotated training volume nothing is trained, and
+    pseudo labels (``pseudo``).  The voxels of the ground truth count for the class that the volume
+    is said to show.  Without an annotated training volume nothing is trained, and
     the metrics say so.
     """
     if supervision not in SUPERVISIONS:
@@ -77,8 +78,10 @@ def run(
         write_csv(curve, pd.DataFrame(columns=["epoch", "loss", "seconds"]))
         return
     boxes = torch.from_numpy(standardize(stack[train])).unsqueeze(1)
-    told = np.asarray(known[train] > BACKGROUND) * data.labels[train, None, None, None]
-    targets = torch.from_numpy(told.astype(np.int8))
+    targets = torch.from_numpy(np.asarray(known[train], dtype=np.int8))
+    if supervision != "pseudo":
+        told = torch.from_numpy(data.labels[train, None, None, None]).to(torch.int8)
+        targets = torch.where(targets > BACKGROUND, told, targets)
     if supervision == "slice":
         whole, targets = targets, central_slice(targets)
         share = float((targets > 0).sum() / (whole > 0).sum())
