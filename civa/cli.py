@@ -58,6 +58,7 @@ VERBS = {
     "draw": "masks and scores -> figures",
     "compare": "masks and scores -> baseline and ours in three slices (Figure 4)",
     "plot": "curves, choices, predictions and scores -> charts",
+    "chart-axes": "figures of the tables -> where the methods break, axis by axis",
     "report": "tables and figures -> one page",
     "recover": "after Snakemake was killed: its jobs ended, the folder unlocked",
     "trace": "a product -> the files, commands and commits that it came from",

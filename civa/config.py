@@ -64,6 +64,13 @@ def check(config: Any, *, source: str = "config.yaml") -> None:
             _check_dataset(config, dataset)
         except ValueError as error:
             raise ValueError(f"{source}, data set '{dataset}': {error}") from error
+    for axis, conditions in config.get("axes", {}).items():
+        for condition, dataset in conditions.items():
+            if dataset not in config["datasets"]:
+                raise ValueError(
+                    f"{source}, axes.{axis}: '{condition}' is data set '{dataset}', expected one "
+                    f"of {list(config['datasets'])}"
+                )
     baselines = schema["properties"]["baselines"]["items"]["enum"]
     for name in config.get("variants", {}):
         try:

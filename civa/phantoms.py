@@ -67,6 +67,14 @@ def wishbone() -> Points:
     return cyclic(np.concatenate([arm, ellipsoid((8, 0, -36), (15, 18, 15))]), 2)
 
 
+def wishbone_open() -> Points:
+    """The wishbone in another conformation: each arm swung outwards by 17 degrees."""
+    arm = np.concatenate(
+        [ellipsoid((43, 0, 1), (18, 16, 52), 55), ellipsoid((70, 0, 26), (20, 20, 20))]
+    )
+    return cyclic(np.concatenate([arm, ellipsoid((8, 0, -36), (15, 18, 15))]), 2)
+
+
 def rod() -> Points:
     """A straight rod, ~150 Å long."""
     return ellipsoid((0, 0, 0), (17, 17, 75))
@@ -88,7 +96,8 @@ def globule() -> Points:
 
 
 PHANTOMS: dict[str, Callable[[], Points]] = {
-    shape.__name__: shape for shape in (cage, barrel, spike, wishbone, rod, ring, dimer, globule)
+    shape.__name__: shape
+    for shape in (cage, barrel, spike, wishbone, wishbone_open, rod, ring, dimer, globule)
 }
 
 

@@ -25,6 +25,11 @@ FULL = "voxresnet_full"
 LONG_LIST = 25  # files; a longer list is folded
 # name -> what a figure shows, and how to read it
 FIGURES = {
+    "axes": (
+        "Where the methods break",
+        "One panel for everything that was changed by itself; bars are 95 % intervals over test "
+        "images. A method that falls faster than the trivial rule has lost what it learnt from.",
+    ),
     "overview": (
         "The median test image of every class",
         "One row per class: the test image whose final IoU is the median, never the best one "
@@ -421,10 +426,13 @@ def score_tables(layouts: Sequence[Layout]) -> str:
 def pictures(paths: Iterable[Path]) -> str:
     """Show the figures of every run, each with how to read it."""
     runs: dict[tuple[str, str, str], list[Path]] = {}
-    for path in paths:
-        runs.setdefault(run_of(path, below=1), []).append(path)
     order = list(FIGURES)
     parts = []
+    for path in paths:
+        if path.stem == "axes":
+            parts.append(_picture(path, "all data sets"))
+        else:
+            runs.setdefault(run_of(path, below=1), []).append(path)
     shown: set[str] = set()
     for run, files in runs.items():
         title = run_title(*run)

@@ -36,6 +36,7 @@ BINARIZED = {
 
 # Figures of every run of the method itself.
 CHARTS = ("training", "sweeps", "confusion", "refinement", "distributions")
+AXES = "results/figures/axes.png"
 FIGURES = ("overview", "compare", "averages", *CHARTS)
 
 # What tabulate writes: the figures, and beside them Tables 1 to 5 and all rows.
@@ -237,8 +238,9 @@ def main_runs():
 
 
 def pictures():
-    """The figures of every run of the method itself."""
-    return [f"{run}/figures/{name}.png" for run in main_runs() for name in FIGURES]
+    """The figures of every run of the method itself, and of all of them over conditions."""
+    runs = [f"{run}/figures/{name}.png" for run in main_runs() for name in FIGURES]
+    return [AXES, *runs] if "axes" in config else runs
 
 
 def finished(files):

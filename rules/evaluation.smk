@@ -1,6 +1,7 @@
 # Section 5.2 to 5.7: trivial rows, scores, quality ledger, tables, report.
 # REQUIRED INPUTS: masks of every row, the ground truth where there is one
-# OUTPUTS: scores per image, ledger.csv of every run, results/tables/, results/report.html
+# OUTPUTS: scores per image, ledger.csv of every run, results/tables/, results/report.html,
+# results/figures/axes.png where the configuration has axes
 
 
 rule trivial:
@@ -124,6 +125,26 @@ rule tables:
     shell:
         "python -m civa tabulate --scores {input.scores:q} --particles {input.particles:q} "
         "--figures {output.figures:q} {params.config} --log {log:q}"
+
+
+rule chart_axes:
+    input:
+        figures="results/tables/figures.csv",
+        code=code("chart_axes"),
+    output:
+        AXES,
+    log:
+        "logs/chart_axes.log",
+    localrule: True
+    conda:
+        "../envs/civa.yaml"
+    params:
+        config=civa_config.command_flags(
+            {"config": civa_config.as_yaml({"axes": config.get("axes", {})})}
+        ),
+    shell:
+        "python -m civa chart-axes --figures {input.figures:q} --out {output:q} {params.config} "
+        "--log {log:q}"
 
 
 rule report:

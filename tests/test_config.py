@@ -94,6 +94,14 @@ def test_examples_pass_once_their_files_are_there(
         ({"simulation__defocus_um": [7, 4]}, "smaller value first"),
         ({"simulation__classes": {"a": "phantom-barrel"}}, "simulation.classes"),
         ({"simulation__classes__barrel": "phantom-teapot"}, "no phantom 'phantom-teapot'"),
+        ({"simulation__classes__barrel": ["phantom-barrel", "phantom-cup"]}, "'phantom-cup'"),
+        ({"simulation__classes__barrel": ["phantom-barrel"]}, "simulation.classes.barrel"),
+        ({"split__label_noise": 1}, "split.label_noise: 1 is"),
+        (
+            {"axes": {"noise": {"none": "small", "some": "other"}}},
+            r"axes.noise: 'some' is data set 'other', expected one of \['small'\]",
+        ),
+        ({"axes": {"noise": {"none": "small"}}}, "axes.noise"),
         ({"simulation__classes__barrel": "9zzz"}, "'9zzz' is missing: put structures/9zzz.pdb"),
         ({"merge__weights": [0.5, 1.5]}, "1.5 is greater than the maximum of 1"),
         ({"pairs__radius": 1}, "radius: 1 is less than or equal to the minimum"),
@@ -170,6 +178,9 @@ def test_mistakes_are_refused_with_their_name(
         {"datasets__small__stands_for": "real"},
         {"datasets__small__seeds": [0, 3]},
         {"partial": True},
+        {"split__label_noise": 0.2},
+        {"axes": {"noise (%)": {"0 %": "small", "5 %": "small"}}},
+        {"simulation__classes__barrel": ["phantom-barrel", "phantom-cage"]},
         {"classifier__balance": True},
         {"datasets__small__classifier": {"balance": False}},
         {"simulation__per_class": {"wishbone": 9, "barrel": 8}},
@@ -297,6 +308,13 @@ def test_later_overrides_win() -> None:
 
 def test_flags_are_quoted_for_the_shell() -> None:
     flags = civa_config.command_flags(
-        {"a_b": 1.5, "on": True, "off": False, "none": None, "list": [1, "x y"], "map": {"k": "v;"}}
+        {
+            "a_b": 1.5,
+            "on": True,
+            "off": False,
+            "none": None,
+            "list": [1, "x y"],
+            "map": {"k": "v;", "m": ["x", "y"]},
+        }
     )
-    assert flags == "--a-b 1.5 --list 1 'x y' --map 'k=v;' --no-off --on"
+    assert flags == "--a-b 1.5 --list 1 'x y' --map 'k=v;' m=x+y --no-off --on"

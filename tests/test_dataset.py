@@ -11,6 +11,7 @@ from civa.dataset import (
     ParticleSet,
     class_names,
     draw_group,
+    mislabel,
     read_particles,
     read_split,
     split_counts,
@@ -102,6 +103,34 @@ def test_a_class_too_small_for_three_parts_is_named(n: int) -> None:
         stratified_split(["rare"] * n + ["a"] * 20, PAPER, seed=1)
 
 
+def test_a_share_of_every_class_is_mislabelled_among_the_members_alone() -> None:
+    classes = ["a"] * 40 + ["b"] * 20 + ["c"] * 20
+    members = np.arange(0, 80, 2)  # 20, 10 and 10
+    told = mislabel(classes, members, 0.2, seed=1)
+    wrong = told != np.array(classes)
+    assert not wrong[1::2].any()
+    assert [int(wrong[part].sum()) for part in (slice(40), slice(40, 60), slice(60, 80))] == [
+        4,
+        2,
+        2,
+    ]
+    assert set(told) == {"a", "b", "c"}
+    np.testing.assert_array_equal(told, mislabel(classes, members, 0.2, seed=1))
+    assert (told != mislabel(classes, members, 0.2, seed=2)).any()
+    assert mislabel(classes, members, 0.0, seed=1).tolist() == classes
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_of_wrong_labels_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"label_noise must lie in 0 \.\. 1, 1 excluded \(got"):
+        mislabel(["a", "b"], np.arange(2), share, seed=1)
+
+
+def test_a_single_class_cannot_be_mislabelled() -> None:
+    with pytest.raises(ValueError, match="there is no class beside 'a'"):
+        mislabel(["a", "a"], np.arange(2), 0.5, seed=1)
+
+
 def test_a_group_is_drawn_from_its_members_without_replacement() -> None:
     members = np.array([3, 5, 8, 13, 21, 34])
     draws = [draw_group(members, 4, np.random.default_rng(seed)) for seed in range(20)]
@@ -140,6 +169,15 @@ def test_only_training_labels_may_guide_maps(tmp_path: Path) -> None:
     assert particles.held_out.tolist() == [False, True, True, False]
     assert particles.labels.tolist() == [1, 2, 1, 2]
     assert particles.names == ["x", "y"]
+
+
+def test_labels_are_what_the_split_tells(tmp_path: Path) -> None:
+    particles, split = particle_files(tmp_path)
+    split.write_text(split.read_text().replace("d,y,train", "d,x,train"))
+    assert ParticleSet(particles, split).labels.tolist() == [1, 2, 1, 1]
+    split.write_text(split.read_text().replace("d,x,train", "d,z,train"))
+    with pytest.raises(ValueError, match=r"split\.csv has the classes \['z'\].*rerun 'split'"):
+        ParticleSet(particles, split)
 
 
 @pytest.mark.parametrize(

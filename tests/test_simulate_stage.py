@@ -262,6 +262,16 @@ def test_impossible_simulations_are_refused(
     assert not (tmp_path / "volumes.mrcs").exists()
 
 
+def test_a_class_may_show_several_structures_in_turn(templates: list[Path], tmp_path: Path) -> None:
+    first, second, *_ = (path.stem for path in templates)
+    classes = ("--classes", f"mixed={first}+{second}", f"pure={first}")
+    assert simulate(templates, tmp_path, *classes)[0] == 0
+    rows = pd.read_csv(tmp_path / "particles.csv")
+    assert rows["class"].tolist() == ["mixed"] * 4 + ["pure"] * 4
+    assert rows["structure"].tolist() == [first, second] * 2 + [first] * 4
+    assert rows["label"].tolist() == [1] * 4 + [2] * 4
+
+
 def test_distractors_that_are_asked_for_must_be_given(
     templates: list[Path], tmp_path: Path
 ) -> None:
@@ -280,6 +290,19 @@ def test_the_split_lists_every_particle_once(templates: list[Path], tmp_path: Pa
     # 4 of each class: 2, 1 and 1
     counts = pd.crosstab(rows["class"], rows["part"])
     assert counts[["train", "validation", "test"]].to_numpy().tolist() == [[2, 1, 1]] * 2
+
+
+def test_a_split_tells_wrong_labels_of_training_volumes_alone(
+    templates: list[Path], tmp_path: Path
+) -> None:
+    assert simulate(templates, tmp_path)[0] == 0
+    particles, out, log = (tmp_path / name for name in ("particles.csv", "split.csv", "s.log"))
+    flags = ["--fractions", "0.5", "0.25", "0.25", "--label-noise", "0.5", f"--log={log}"]
+    assert main(["split", "--particles", str(particles), "--out", str(out), *flags]) == 0
+    told, true = pd.read_csv(out, dtype=str), read_particles(particles)["class"]
+    assert (told["class"] != true).sum() == 2  # half of two training volumes in each of two classes
+    assert (told.loc[told["class"] != true, "part"] == "train").all()
+    assert "2 training volumes are given a wrong class" in log.read_text()
 
 
 def test_a_split_without_enough_volumes_names_the_class(

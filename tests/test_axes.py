@@ -1,0 +1,59 @@
+"""Scores over conditions: the right rows, in the right places, and gaps where there are none."""
+
+import pandas as pd
+import pytest
+
+from civa import axes
+from civa.stages import chart_axes
+from civa.tables import read_figures
+
+CONDITIONS = {"little": "a", "much": "b"}
+
+
+def figures() -> pd.DataFrame:
+    def line(
+        dataset: str, method: str, mean: float, variant: str = "civa-net"
+    ) -> dict[str, object]:
+        known = {"dataset": dataset, "method": method, "variant": variant, "figure": "miou"}
+        return {**known, "mean": mean, "low": mean - 2, "high": mean + 1}
+
+    lines = [
+        *(line("a", "ball", 10), line("a", "blob", 60), line("a", "lowpass", 30)),
+        *(line("a", "consensus", 90), line("a", "crf", 65), line("a", "crf", 1, "other")),
+        *(line("b", "ball", 20), line("b", "blob", 15), line("b", "consensus", 80)),
+        line("b", "voxresnet_full", float("nan")),
+        {**line("b", "crf", 99), "figure": "class_miou"},
+    ]
+    return pd.DataFrame(lines)
+
+
+def test_rows_stand_at_the_place_of_their_condition_and_the_best_rule_stands_for_all() -> None:
+    points = axes.over_conditions(figures(), CONDITIONS).set_index(["row", "place"])["mean"]
+    assert points.to_dict() == {
+        ("trivial", 0): 60,
+        ("consensus", 0): 90,
+        ("crf", 0): 65,
+        ("trivial", 1): 20,
+        ("consensus", 1): 80,
+    }
+
+
+def test_every_axis_has_a_panel_with_its_conditions() -> None:
+    figure = axes.chart(figures(), {"noise": CONDITIONS, "order": {"x": "b", "y": "a", "z": "c"}})
+    noise, order = (panel for panel in figure.axes if panel.axison)
+    assert noise.get_title() == "noise"
+    assert [label.get_text() for label in order.get_xticklabels()] == ["x", "y", "z"]
+    (legend,) = figure.legends
+    titles = {text.get_text() for text in legend.get_texts()}
+    assert titles == {"CIVA-Consensus", "CIVA-Net (3D-CRF)", "best trivial rule"}
+    consensus = next(line for line in order.lines if line.get_marker() == "o")
+    assert consensus.get_ydata() == pytest.approx([80, 90])
+
+
+def test_the_stage_draws_what_the_configuration_names(tmp_path) -> None:
+    figures().to_csv(tmp_path / "figures.csv", index=False)
+    assert len(read_figures(tmp_path / "figures.csv")) == 11
+    chart_axes.run(
+        tmp_path / "figures.csv", out=tmp_path / "axes.png", config="axes: {noise: {x: a, y: b}}"
+    )
+    assert (tmp_path / "axes.png").read_bytes().startswith(b"\x89PNG")
