@@ -47,6 +47,7 @@ VERBS = {
     "average": "volumes and class labels -> the average of every class",
     "align": "averages -> the pose of the target in every volume",
     "paste": "averages and poses -> masks",
+    "fall-back": "masks by alignment and by a network -> the network's for misfits",
     "calibrate": "pasted averages -> probability of every voxel, expected IoU of every mask",
     "portray": "averages -> a figure of them beside the truth, with FSC",
     "train-segmenter": "masks, slices or pseudo labels -> a supervised baseline",

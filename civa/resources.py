@@ -77,6 +77,7 @@ COSTS = {
     "draw": Cost(500, 0.5, 0.02),
     "compare": Cost(500, 0.5, 0.02),
     "calibrate": Cost(400, 1.2, 0.02),
+    "fall_back": Cost(300, 0.3, 0.005),
     "portray": Cost(700, 0, 0.01),
     "plot": Cost(500, 0.2, 0.02),
 }

@@ -33,6 +33,7 @@ for _product, _parent in (
 ):
     LINEAGE[_product] = (*LINEAGE[_parent], _product)
 LINEAGE["calibrate"] = LINEAGE["paste"]
+LINEAGE["fall_back"] = LINEAGE["voxresnet_consensus"]
 LINEAGE["voxresnet_full"] = ("voxresnet_full",)
 LINEAGE["unet_slice"] = ("unet_slice",)
 
@@ -63,10 +64,15 @@ METHODS = {
     "consensus": Method("CIVA-Consensus", "paste", "image"),
     "consensus_tuned": Method("CIVA-Consensus, tuned contour", "paste", "image"),
     "voxresnet_consensus": Method("seg. on consensus masks", "voxresnet_consensus", "image"),
+    "consensus_network": Method("CIVA-Consensus, network for misfits", "fall_back", "image"),
     "unet_slice": Method("3D U-Net_s", "unet_slice", "slice"),
     "voxresnet_full": Method("VoxResNet_f", "voxresnet_full", "voxel"),
 }
-BEYOND = ("consensus", "consensus_tuned", "voxresnet_consensus")  # rows that the paper has not
+BEYOND = (  # rows that the paper has not
+    *("consensus", "consensus_tuned"),
+    *("voxresnet_consensus", "consensus_network"),
+)
+NEEDS = {"fall_back": "voxresnet_consensus"}  # products that come with a baseline
 TRIVIAL = tuple(name for name, method in METHODS.items() if method.product == "trivial")
 BASELINES = {  # optional rows: (network, supervision)
     "voxresnet_pseudo": ("voxresnet", "pseudo"),
@@ -149,6 +155,7 @@ def products(config: Config, variant: str) -> list[str]:
         for product in LINEAGE
         if home(config, product, variant) == variant
         and (product not in BASELINES or product in asked)
+        and NEEDS.get(product, BASE) in (BASE, *asked)
         and not (product == "crf" and "crf" in off)
         and not (product in ("pairs", "iva", "segment") and "iva" in off)
     ]

@@ -79,6 +79,7 @@ FILES = {
         "masks/consensus_tuned.mrcs",
         "masks/consensus_tuned.json",
     ],
+    "fall_back": ["masks/consensus_network.mrcs", "masks/consensus_network.json"],
     "calibrate": ["probability.mrcs", "confidence.csv", "calibration.json"],
 }
 for name in civa_runs.BASELINES:

@@ -2,7 +2,8 @@
 # REQUIRED INPUTS: volumes.mrcs, gradcam.mrcs, predictions.csv (class labels only)
 # OUTPUTS: averages*.mrcs, averages.csv (FSC), alignment.{csv,star}, pasted.mrcs,
 # masks/consensus.mrcs (contour without a look at masks), masks/consensus_tuned.mrcs,
-# probability.mrcs, confidence.csv, figures/averages.png
+# probability.mrcs, confidence.csv, figures/averages.png; masks/consensus_network.mrcs where the
+# baseline voxresnet_consensus is asked for
 
 
 rule average:
@@ -117,6 +118,30 @@ rule paste:
         + " --masks {input.masks:q} --pasted {output.pasted:q} --out {output.masks:q} --choice {output.choice:q} "
         "--tuned {output.tuned:q} --tuned-choice {output.tuned_choice:q} "
         "--threads {threads} {params.flags} --log {log:q}"
+
+
+rule fall_back:
+    input:
+        aligned=made("paste", "masks/consensus.mrcs"),
+        network=made("voxresnet_consensus", "masks/voxresnet_consensus.mrcs"),
+        alignment=made("align", "alignment.csv"),
+        particles=PARTICLES,
+        code=code("fall_back"),
+    output:
+        masks="results/{dataset}/seed{seed}/{variant}/masks/consensus_network.mrcs",
+        choice="results/{dataset}/seed{seed}/{variant}/masks/consensus_network.json",
+    log:
+        "logs/{dataset}/seed{seed}/{variant}/fall_back.log",
+    group:
+        "evaluate_{dataset}_{seed}"
+    conda:
+        "../envs/civa.yaml"
+    resources:
+        **needs("fall_back"),
+    shell:
+        "python -m civa fall-back --aligned {input.aligned:q} --network {input.network:q} "
+        "--alignment {input.alignment:q} --particles {input.particles:q} "
+        "--out {output.masks:q} --choice {output.choice:q} --log {log:q}"
 
 
 rule calibrate:

@@ -17,7 +17,7 @@ from civa.files import read_json, write_csv, write_json
 from civa.imaging import Microscope, convolve_transfer
 from civa.metrics import iou
 from civa.poses import from_relion_angles_deg, read_poses, to_matrices
-from civa.stages import align, average, calibrate, paste, portray
+from civa.stages import align, average, calibrate, fall_back, paste, portray
 from civa.volume import read_stack, stack_voxel_size, write_stack, write_volume
 
 pytestmark = pytest.mark.usefixtures("settings_restored")
@@ -313,6 +313,26 @@ def test_a_misfit_has_little_trust_and_is_reported(
     assert trust.argmin() == 21
     assert trust[21] < -3
     assert "volumes fitted their average badly (trust below -3); other centres" in caplog.text
+
+
+def test_the_network_stands_in_for_misfits_alone(tmp_path: Path) -> None:
+    ids = ["a", "b", "c"]
+    pd.DataFrame({"id": ids, "misfit": [0, 1, 0]}).to_csv(tmp_path / "alignment.csv", index=False)
+    pd.DataFrame({"id": ids, "class": "x", "label": 1}).to_csv(tmp_path / "p.csv", index=False)
+    for name, value in (("aligned", 1), ("network", 2)):
+        stack = np.full((3, 4, 4, 4), value, dtype=np.int8)
+        write_stack(tmp_path / f"{name}.mrcs", stack, voxel_size_angstrom=VOXEL)
+    fall_back.run(
+        tmp_path / "aligned.mrcs",
+        tmp_path / "network.mrcs",
+        tmp_path / "alignment.csv",
+        tmp_path / "p.csv",
+        out=tmp_path / "out.mrcs",
+        choice=tmp_path / "out.json",
+    )
+    assert read_stack(tmp_path / "out.mrcs").max(axis=(1, 2, 3)).tolist() == [1, 2, 1]
+    assert stack_voxel_size(tmp_path / "out.mrcs") == VOXEL
+    assert read_json(tmp_path / "out.json") == {"replaced": 1, "volumes": 3}
 
 
 def test_calibration_makes_probabilities_honest_and_says_what_to_expect(finished: Data) -> None:

@@ -11,6 +11,7 @@ from civa.runs import (
     BASELINES,
     LINEAGE,
     METHODS,
+    NEEDS,
     SWITCHED,
     TRIVIAL,
     home,
@@ -22,7 +23,7 @@ from civa.runs import (
     without,
 )
 
-CORE = [name for name in LINEAGE if name not in BASELINES]
+CORE = [name for name in LINEAGE if name not in BASELINES and name not in NEEDS]
 CONSENSUS = ["consensus", "consensus_tuned"]
 
 
@@ -58,6 +59,9 @@ def test_without_variants_the_method_owns_everything() -> None:
     assert products(config, BASE) == CORE
     paper = ["respondcam", "gradcam", "cooccurrence", "iva", "crf"]
     assert methods(config, BASE) == [*paper, *CONSENSUS]
+    taught = {**config, "baselines": ["voxresnet_consensus"]}
+    assert set(products(taught, BASE)) == {*CORE, "voxresnet_consensus", "fall_back"}
+    assert {"voxresnet_consensus", "consensus_network"} < set(methods(taught, BASE))
     assert all(home(config, product, BASE) == BASE for product in LINEAGE)
 
 

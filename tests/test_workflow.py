@@ -178,6 +178,11 @@ def test_a_network_taught_by_pasted_masks_is_chosen_on_them_too(run: Path) -> No
     (command,) = re.findall(r"civa train-segmenter .*voxresnet_consensus.*", output)
     pasted = "results/small/seed1/civa-net/masks/consensus.mrcs"
     assert f"--annotations {pasted} --masks {pasted} " in command  # no ground truth
+    (command,) = re.findall(r"civa fall-back .*", output)
+    assert (
+        f"--aligned {pasted} --network {pasted.replace('consensus', 'voxresnet_consensus')} "
+        in (command)
+    )
 
 
 def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:
