@@ -41,11 +41,11 @@ def doubts(average: Average, optics: Optics, window: NDArray, *, of: int) -> lis
     apart = average.apart
     if apart is not None:
         found.append(
-            f"{n} of the {of} volumes of the class are averaged by themselves: two averages of it "
-            f"correlate at {apart.correlation:.2f} (of one structure they do at "
-            f"{ALIKE:g} or more), and partitions from different starts at {apart.stability:.2f} "
-            f"(by chance at {STABLE:g} or less); it mixes two structures or conformations, or "
-            "labels are wrong: look at the averages, and give each a class of its own"
+            f"{n} of the class's {of} volumes are averaged by themselves: two averages of it "
+            f"correlate at {apart.correlation:.2f} (one structure: {ALIKE:g} or more) in partitions "
+            f"that correlate at {apart.stability:.2f} (by chance: {STABLE:g} or less); the class "
+            "mixes structures or conformations, or labels are wrong: look at the averages, and give "
+            "each a class of its own"
         )
     share = shape_share(average.density, window)
     if share < LEAST["shape"]:

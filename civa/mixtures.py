@@ -13,7 +13,7 @@ from civa.fitting import superpose
 
 STARTS = 4  # random halves to begin with
 ALIKE = 0.97  # correlation of two averages above which they show the same
-STABLE = 0.75  # correlation of two partitions above which they are no accident
+STABLE = 0.7  # correlation of two partitions above which they are no accident
 SMALLEST_SHARE = 0.05  # of a second structure that is worth a word
 
 

@@ -14,9 +14,11 @@ from civa.centres import seed_centres, warn_of_empty_maps
 from civa.dataset import ParticleSet, read_defocus
 from civa.doubts import doubts
 from civa.files import write_csv, write_json
+from civa.fitting import Aligner
 from civa.fourier import window_for
 from civa.imaging import Microscope
 from civa.reconstruction import resolution_angstrom, shape_share
+from civa.strays import Averaged, without_strays
 from civa.training import prepare
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
 
@@ -73,8 +75,7 @@ def run(
         )
     window = window_for(stack.shape[1], radius_voxels)
     train = data.parts["train"]
-    found: list[Average] = []
-    reports: list[dict[str, object]] = []
+    classes = []
     for label, name in enumerate(data.names, start=1):
         rows = train[data.labels[train] == label]
         boxes = standardize(stack[rows])
@@ -83,15 +84,15 @@ def run(
         images = Images(boxes, centres, None if defocus is None else defocus[rows])
         logger.info("class %s, %d volumes", name, len(rows))
         averager = Averager(images, optics, window, plan=Plan(starts), seed=seed, device=device)
-        several = averager.run()
-        for number, average in enumerate(several, start=1):
-            title = name if len(several) == 1 else f"{name} {number}"
-            against = doubts(average, optics, window, of=len(rows))
-            for doubt in against:
-                logger.warning("average %s: %s", title, doubt)
-            found.append(average)
-            about = {"title": title, "class": name, "label": label, "of_volumes": len(rows)}
-            reports.append({**about, **_figures(average, optics, window), "doubts": against})
+        classes.append(Averaged(name, label, images, averager.run()))
+
+    def score(average: Average, images: Images) -> NDArray[np.float64]:
+        aligner = Aligner(average.density, average.noise[1:], optics, window, device=device)
+        return aligner.align(images)[0]
+
+    classes = without_strays(classes, score)
+    found = [average for one in classes for average in one.averages]
+    reports = [report for one in classes for report in _reports(one, optics, window)]
     voxel_size = optics.voxel_size_angstrom
     write_stack(averages, np.stack([a.density for a in found]), voxel_size_angstrom=voxel_size)
     for half, path in enumerate((first_halves, second_halves)):
@@ -107,6 +108,20 @@ def run(
         "amplitude_contrast": amplitude_contrast,
     }
     write_json(metrics, {**record, **optics_record, "averages": reports})
+
+
+def _reports(one: Averaged, optics: Optics, window: NDArray) -> list[dict[str, object]]:
+    """What the averages of a class are like, and what speaks against them."""
+    reports = []
+    for number, average in enumerate(one.averages, start=1):
+        title = one.name if len(one.averages) == 1 else f"{one.name} {number}"
+        against = doubts(average, optics, window, of=len(one.images))
+        for doubt in against:
+            logger.warning("average %s: %s", title, doubt)
+        about = {"title": title, "class": one.name, "label": one.label}
+        figures = {"of_volumes": len(one.images), **_figures(average, optics, window)}
+        reports.append({**about, **figures, "doubts": against})
+    return reports
 
 
 def _figures(average: Average, optics: Optics, window: NDArray) -> dict[str, object]:
