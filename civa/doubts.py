@@ -42,10 +42,10 @@ def doubts(average: Average, optics: Optics, window: NDArray, *, of: int) -> lis
     if apart is not None:
         found.append(
             f"{n} of the class's {of} volumes are averaged by themselves: two averages of it "
-            f"correlate at {apart.correlation:.2f} (one structure: {ALIKE:g} or more) in partitions "
-            f"that correlate at {apart.stability:.2f} (by chance: {STABLE:g} or less); the class "
-            "mixes structures or conformations, or labels are wrong: look at the averages, and give "
-            "each a class of its own"
+            f"correlate at {apart.correlation:.2f} (one structure: {ALIKE:g} or more), in "
+            f"partitions that correlate at {apart.stability:.2f} (by chance: {STABLE:g} or less); "
+            "it mixes structures or conformations, or labels are wrong: look at the averages, and "
+            "give each a class of its own"
         )
     share = shape_share(average.density, window)
     if share < LEAST["shape"]:

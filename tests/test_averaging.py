@@ -50,7 +50,7 @@ def test_nothing_speaks_against_a_good_average() -> None:
         ({"fsc": np.full(13, 0.3)}, r"half-sets correlate at 0.30 at 53 Å \(expected 0.5"),
         (
             {"apart": Split(0.8, 0.99, np.arange(60) < 10)},
-            r"50 of the class's 60 volumes .* correlate at 0.80 .* at 0.99 .*: look at the averages",
+            r"50 of the class's 60 volumes .* correlate at 0.80 .* at 0.99 .*: look at the av",
         ),
     ],
 )
