@@ -32,7 +32,8 @@ def without_strays(
 
     Volumes that were set apart from the rest of their class either show a second structure, and
     then fit their own average best, or have a wrong label, and then most of them are likelier under
-    the average of another class.  The largest average of a class always stays.
+    the average of another class.  Their own average is that of the half-set which they are not in,
+    or they would fit themselves.  The largest average of a class always stays.
 
     Parameters
     ----------
@@ -47,7 +48,10 @@ def without_strays(
         for average in one.averages:
             if average is not main and others:
                 images = one.images[average.members]
-                own = score(average, images)
+                own = np.empty(len(images))
+                for half in (0, 1):
+                    unseen = replace(average, density=average.halves[1 - half])
+                    own[half::2] = score(unseen, images[half::2])
                 foreign = np.max([score(other, images) for other in others], axis=0) > own
                 if foreign.mean() > MOST_FOREIGN:
                     logger.warning(

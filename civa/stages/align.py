@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from civa.alignment import Images, Optics
 from civa.baselines import lowpass
 from civa.centres import blob_centres, seed_centres, warn_of_empty_maps
-from civa.dataset import ParticleSet, read_defocus, read_guides
+from civa.dataset import ParticleSet, check_ids, read_defocus, read_guides
 from civa.files import read_json, write_csv, write_text
 from civa.fitting import Aligner
 from civa.fourier import window_for
@@ -20,6 +20,9 @@ from civa.training import prepare
 from civa.volume import read_stack, stack_voxel_size, standardize
 
 logger = logging.getLogger(__name__)
+
+DOUBTFUL_TRUST = -1.0  # below it lies a sixth of good volumes, and most that show something else
+LABEL_NATS = 10.0  # of log-likelihood: what a label counts against the average of another class
 
 
 def run(
@@ -35,6 +38,7 @@ def run(
     alignment: Path,
     star: Path,
     least_trust: float = -3.0,
+    least_confidence: float = 0.95,
     other_centres: int = 4,
     threads: int = 1,
     gpu: str = "auto",
@@ -43,9 +47,10 @@ def run(
 
     ``alignment`` lists class, number of the average, pose, score (log-likelihood against no
     particle) and trust: how many robust standard deviations the score lies above the median of the
-    average's training volumes.  A volume of less than ``least_trust`` is tried again from its
-    ``other_centres`` brightest blobs and with every class; the pose of highest trust is kept.  A
-    training volume changes its class only for one that it fits: see the column ``told``.
+    average's training volumes.  Where the classifier is less sure than ``least_confidence``, or the
+    trust is below -1, every class is tried, and the likeliest kept.  Below ``least_trust`` the
+    ``other_centres`` brightest blobs are tried too, and the pose of highest trust kept.  A training
+    volume changes its class only for one that it fits without a doubt: see the column ``told``.
     ``star`` holds the same poses as RELION reads them.
     """
     device = prepare(0, threads, gpu)
@@ -82,6 +87,18 @@ def run(
             poses.improve(members, aligned(number, members, centres[members]), by="scores")
     trained = ~data.held_out
     typical = {n: robust_level(poses.scores[trained & (poses.averages == n)]) for n in aligners}
+    poses.judge(typical)
+    guessed = pd.read_csv(predictions, dtype={"id": str}, keep_default_na=False)
+    check_ids(predictions, guessed, data.table, stage="localize")
+    unsure = ~trained & (guessed["confidence"].to_numpy(dtype=float) < least_confidence)
+    doubtful = np.flatnonzero(unsure | (poses.trust < DOUBTFUL_TRUST))
+    for number in aligners:
+        rows = doubtful[guides[doubtful] != label_of[number]]
+        if len(rows):
+            tried = aligned(number, rows, centres[rows])
+            tried.scores[trained[rows]] -= LABEL_NATS
+            poses.improve(rows, tried, by="scores")
+    poses.scores[trained & (label_of[poses.averages] != guides)] += LABEL_NATS
     poses.judge(typical)
     misfits = np.flatnonzero(poses.trust < least_trust)
     if len(misfits):
