@@ -16,8 +16,10 @@ demo: .venv/ready
 	@echo "tables   results/tables/"
 	@echo "report   results/report.html"
 
+# Two files of tests at a time; idle threads of the one must not keep the other waiting.
 test: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_WAIT_POLICY=PASSIVE \
+	  $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # The packages are Debian's; a SLURM that is there already is left alone, and its programs are used.
 test-slurm: .venv/ready

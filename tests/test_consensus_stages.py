@@ -371,7 +371,8 @@ def test_alignment_mends_a_wrong_class_a_wrong_centre_and_a_wrong_label(
     for name in (*MOST_MAPS, "averages.csv", "averages.json"):
         wrong.path(name).write_bytes(finished.path(name).read_bytes())
     predictions = pd.read_csv(wrong.path("predictions.csv"), dtype={"id": str})
-    predictions.loc[21, ["predicted", "guide"]] = 2  # a test volume
+    predictions.loc[21, ["predicted", "guide"]] = 2  # a test volume, of which nobody is sure
+    predictions.loc[21, "confidence"] = 0.6
     predictions.loc[3, "predicted"] = 2  # a training volume: its label guides
     predictions.loc[5, ["label", "guide"]] = 2  # a wrong label
     write_csv(wrong.path("predictions.csv"), predictions)
