@@ -37,8 +37,8 @@ class Plan:
     ----------
     starts
         Averages from scratch, from different random particles; the likeliest is kept.
-    coarse_rotations, fine_rotations
-        Sizes of the even grids of rotations.
+    coarse_rotations, split_rotations, fine_rotations
+        Sizes of the even grids of rotations: from scratch, into two, of the half-sets.
     iterations, refinements
         At 53 Å from scratch, and of the half-sets at full resolution.
     temperature
@@ -47,6 +47,7 @@ class Plan:
 
     starts: int = 2
     coarse_rotations: int = 576
+    split_rotations: int = 1152
     fine_rotations: int = 2304
     iterations: int = 15
     refinements: int = 3
@@ -54,6 +55,7 @@ class Plan:
     shift_voxels: float = 3.0
     first_particles: int = 10
     most_particles: int = 300  # from scratch
+    split_particles: int = 150
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ class Averager:
         )
 
     def _from_scratch(self) -> tuple[Tensor, Images, float, Split]:
-        """Average at 53 Å from several random starts, and once into two.
+        """Average at 53 Å from several random starts, and at 40 Å into two.
 
         Returns
         -------
@@ -246,8 +248,7 @@ class Averager:
         )
         cloud, _ = self._prepare(self.images, how.picked)
         rows = self.generator.permutation(len(cloud))[: self.plan.most_particles]
-        some = torch.from_numpy(np.sort(rows)).to(self.device)
-        ends = [self._one_start(cloud[some], how) for _ in range(self.plan.starts)]
+        ends = [self._one_start(cloud[self._some(rows)], how) for _ in range(self.plan.starts)]
         best, *others = sorted(ends, key=lambda end: -end.likelihood)
         (reference,) = best.references
         agreement = float("nan")
@@ -262,13 +263,15 @@ class Averager:
         if self.count < SPLITTABLE:
             return reference, images, agreement, UNDIVIDED
         near = replace(how, shifts=self._tensor(shift_grid(1)))
-        cloud, _ = self._prepare(images, how.picked)
-        return (
-            reference,
-            images,
-            agreement,
-            split(cloud, cloud[some], reference, near, self.generator),
+        finer = replace(
+            near,
+            picked=self._band(self.optics.shell(MIDDLE_ANGSTROM, self.edge)),
+            rotations=self._grid(self.plan.split_rotations),
         )
+        clouds = [self._prepare(images, level.picked)[0] for level in (near, finer)]
+        used = self._some(rows[: self.plan.split_particles])
+        divided = split(clouds, used, reference, (near, finer), self.generator)
+        return reference, images, agreement, divided
 
     def _one_start(self, cloud: Particles, how: Search) -> Maximum:
         """Average from a few random particles at random angles."""
@@ -277,6 +280,9 @@ class Averager:
         still = torch.zeros(len(rows), 3, device=self.device)
         first = cloud[torch.from_numpy(rows).to(self.device)]
         return maximise(cloud, [how.average(first, how.rotations[turns], still)], how)
+
+    def _some(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.sort(rows)).to(self.device)
 
     def _density(self, total: Tensor) -> Tensor:
         return reconstruct(total, self.edge) * self.ball

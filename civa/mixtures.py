@@ -1,5 +1,6 @@
 """Does a class show one structure?  Its particles are averaged into two, and the two compared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ SMALLEST_SHARE = 0.05  # of a second structure that is worth a word
 
 @dataclass(frozen=True)
 class Split:
-    """What averaging a class into two gives, at 53 Å.
+    """What averaging a class into two gives, at 40 Å.
 
     Attributes
     ----------
@@ -55,10 +56,10 @@ UNDIVIDED = Split(1.0, 0.0, np.zeros(0, dtype=bool))
 
 
 def split(
-    cloud: Particles,
-    used: Particles,
+    clouds: Sequence[Particles],
+    used: Tensor,
     reference: Tensor,
-    how: Search,
+    levels: Sequence[Search],
     generator: np.random.Generator,
 ) -> Split:
     """Average particles into two, from random halves of them at their poses in one average.
@@ -67,25 +68,33 @@ def split(
 
     Parameters
     ----------
-    cloud
-        All particles of the class, centred.
+    clouds
+        All particles of the class, centred, prepared for each level.
     used
-        Some of them, which the averages are made of.
+        (m,) which of them the averages are made of.
     reference
         (e, e, e) their average.
+    levels
+        How to look for poses, from coarse to fine.
     """
-    scores, turns, places = how.best(used, reference)
-    weights = (scores / how.temperature).softmax(dim=1)
+    some = [cloud[used] for cloud in clouds]
+    coarse = levels[0]
+    scores, turns, places = coarse.best(some[0], reference)
+    weights = (scores / coarse.temperature).softmax(dim=1)
 
-    def begin() -> Maximum:
+    def divide() -> Maximum:
         half = torch.from_numpy(generator.permutation(len(used)) % 2).to(weights.device)
-        halves = [
-            how.weighted(used, weights * (half == which)[:, None], turns, places)
+        references = [
+            coarse.weighted(some[0], weights * (half == which)[:, None], turns, places)
             for which in (0, 1)
         ]
-        return maximise(used, halves, how)
+        for cloud, how in zip(some, levels, strict=True):
+            end = maximise(cloud, references, how)
+            references = end.references
+        return end
 
-    likeliest, *others = sorted((begin() for _ in range(STARTS)), key=lambda end: -end.likelihood)
+    likeliest, *others = sorted((divide() for _ in range(STARTS)), key=lambda end: -end.likelihood)
+    cloud, how = clouds[-1], levels[-1]
     first, second = likeliest.references
     fits = [how.best(cloud, one, keep=1)[0][:, 0] for one in (first, second)]
     is_second = (fits[1] > fits[0]).cpu().numpy()

@@ -22,7 +22,7 @@ from civa.volume import read_stack, stack_voxel_size, standardize
 logger = logging.getLogger(__name__)
 
 DOUBTFUL_TRUST = -1.0  # below it lies a sixth of good volumes, and most that show something else
-LABEL_NATS = 10.0  # of log-likelihood: what a label counts against the average of another class
+BELIEF_NATS = 10.0  # of log-likelihood: what a label, or a sure prediction, counts
 
 
 def run(
@@ -48,10 +48,12 @@ def run(
     ``alignment`` lists class, number of the average, pose, score (log-likelihood against no
     particle) and trust: how many robust standard deviations the score lies above the median of the
     average's training volumes.  Where the classifier is less sure than ``least_confidence``, or the
-    trust is below -1, every class is tried, and the likeliest kept.  Below ``least_trust`` the
-    ``other_centres`` brightest blobs are tried too, and the pose of highest trust kept.  A training
-    volume changes its class only for one that it fits without a doubt: see the column ``told``.
-    ``star`` holds the same poses as RELION reads them.
+    trust is below -1, every class is tried, and the likeliest kept; a label, or a prediction that
+    is sure, counts too.  Below ``least_trust`` the ``other_centres`` brightest blobs are tried as
+    well, and the pose of highest trust kept.  Another class than that of the column ``told`` is
+    taken only where the volume fits its average as the average's own do: no worse, and no better,
+    for the average of a small particle can explain much of a large one.  ``star`` holds the same
+    poses as RELION reads them.
     """
     device = prepare(0, threads, gpu)
     data = ParticleSet(particles, split)
@@ -91,25 +93,34 @@ def run(
     guessed = pd.read_csv(predictions, dtype={"id": str}, keep_default_na=False)
     check_ids(predictions, guessed, data.table, stage="localize")
     unsure = ~trained & (guessed["confidence"].to_numpy(dtype=float) < least_confidence)
-    doubtful = np.flatnonzero(unsure | (poses.trust < DOUBTFUL_TRUST))
+    belief = np.where(unsure, 0.0, BELIEF_NATS)
+
+    def alien(tried: Poses, rows: NDArray) -> NDArray[np.bool_]:
+        contradicts = label_of[tried.averages] != guides[rows]
+        return contradicts & (np.abs(tried.trust) > -least_trust)
+
+    doubtful = np.flatnonzero(
+        unsure | (poses.trust < DOUBTFUL_TRUST) | (poses.trust > -least_trust)
+    )
     for number in aligners:
         rows = doubtful[guides[doubtful] != label_of[number]]
         if len(rows):
             tried = aligned(number, rows, centres[rows])
-            tried.scores[trained[rows]] -= LABEL_NATS
+            tried.judge(typical)
+            tried.scores -= belief[rows]
+            tried.scores[alien(tried, rows)] = -np.inf
             poses.improve(rows, tried, by="scores")
-    poses.scores[trained & (label_of[poses.averages] != guides)] += LABEL_NATS
-    poses.judge(typical)
+    changed = label_of[poses.averages] != guides
+    poses.scores[changed] += belief[changed]
     misfits = np.flatnonzero(poses.trust < least_trust)
     if len(misfits):
         blobs = blob_centres(smooth[misfits], other_centres)
         starts = np.concatenate([centres[misfits, None], blobs], axis=1)  # (b, s, 3)
         for number in aligners:
-            contradicts = trained[misfits] & (guides[misfits] != label_of[number])
             for column in range(starts.shape[1]):
                 tried = aligned(number, misfits, starts[:, column])
                 tried.judge(typical)
-                tried.trust[contradicts & (tried.trust < least_trust)] = -np.inf
+                tried.trust[alien(tried, misfits)] = -np.inf
                 poses.improve(misfits, tried)
     labels = label_of[poses.averages]
     _warn(poses.trust < least_trust, len(misfits), trained & (labels != guides), least_trust)
