@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 COARSE_ANGSTROM = 53.0  # where averaging from scratch begins
 FEWEST = 10  # particles below which an average is hardly one
+AGREEING = 0.5  # correlation of half-sets at 53 Å below which an average shows nothing
 SPLITTABLE = 2 * FEWEST  # particles from which two averages can be told from one
 
 
@@ -95,6 +96,10 @@ class Average:
     split: Split = UNDIVIDED
     apart: Split | None = None
 
+    def halves_agree(self, optics: Optics) -> float:
+        """Correlation of the half-sets at 53 Å."""
+        return float(self.fsc[max(optics.shell(COARSE_ANGSTROM, len(self.density)), 1)])
+
 
 class Averager:
     """Averages one class.
@@ -131,11 +136,12 @@ class Averager:
         """Average the class; if it holds several structures, each of them.
 
         An average begins from scratch at 53 Å; then two half-sets go by themselves to full
-        resolution.
+        resolution.  What is centred so is averaged into two.
         """
-        reference, images, agreement, split = self._from_scratch()
+        reference, images, agreement = self._from_scratch()
+        average, images, rotations = self._to_full_resolution(reference, images)
+        split = self._into_two(images, rotations)
         if not split.is_real:
-            average = self._to_full_resolution(reference, images)
             members = np.arange(self.count)
             return [replace(average, agreement=agreement, members=members, split=split)]
         logger.info(
@@ -154,14 +160,27 @@ class Averager:
                 seed=self.seed,
                 device=self.device,
             )
-            found += [
-                replace(average, members=rows[average.members], apart=split)
-                for average in part.run()
-            ]
+            for average in part.run():
+                agreement = average.halves_agree(self.optics)
+                if agreement < AGREEING and len(rows) < self.count / 2:
+                    logger.warning(
+                        "%d volumes that were set apart show nothing in common (their half-sets "
+                        "correlate at %.2f at %g Å): they are left out of the averages",
+                        *(len(average.members), agreement, COARSE_ANGSTROM),
+                    )
+                    continue
+                found.append(replace(average, members=rows[average.members], apart=split))
         return found
 
-    def _to_full_resolution(self, reference: Tensor, images: Images) -> Average:
-        """Align two half-sets by themselves, from an average at 53 Å."""
+    def _to_full_resolution(
+        self, reference: Tensor, images: Images
+    ) -> tuple[Average, Images, Tensor]:
+        """Align two half-sets by themselves, from an average at 53 Å.
+
+        Returns
+        -------
+        The average, the images centred by it, and their rotations (n, 3, 3).
+        """
         halves = [images[half::2] for half in (0, 1)]
         references = [reference, reference]
         rotations = [torch.empty(0), torch.empty(0)]
@@ -184,7 +203,12 @@ class Averager:
                 total = insert(cloud, picked, rotations[half], moves)
                 references[half] = self._density(total)
                 halves[half] = part.moved(moves)
-        return self._refine(halves, references, rotations, turn)
+        average, halves, rotations = self._refine(halves, references, rotations, turn)
+        centres = np.empty_like(images.centres)
+        turns = torch.empty(len(images), 3, 3, device=self.device)
+        for half in (0, 1):
+            centres[half::2], turns[half::2] = halves[half].centres, rotations[half]
+        return average, replace(images, centres=centres), turns
 
     def _refine(
         self,
@@ -192,7 +216,7 @@ class Averager:
         references: list[Tensor],
         rotations: list[Tensor],
         turn: float,
-    ) -> Average:
+    ) -> tuple[Average, list[Images], list[Tensor]]:
         """Refine the poses of each half-set against its own average, FSC-weighted together."""
         picked = self._band(self.edge // 2 - 1)
         prepared = [self._prepare(part, picked) for part in halves]
@@ -222,7 +246,7 @@ class Averager:
         both = np.clip(2 * fsc / (1 + np.clip(fsc, -0.9, 1)), 0, 1)
         density = reconstruct(totals[0] + totals[1], self.edge, self._tensor(both)) * self.ball
         noise = torch.stack([noise for _, noise in prepared]).mean(dim=0)
-        return Average(
+        average = Average(
             density=density.cpu().numpy(),
             halves=np.stack(raw),
             fsc=fsc,
@@ -230,15 +254,12 @@ class Averager:
             score=float(torch.cat(scores).median()),
             movement_deg=float(torch.cat(turned).median()),
         )
+        halves = [part.moved(move) for part, move in zip(halves, moves, strict=True)]
+        return average, halves, rotations
 
-    def _from_scratch(self) -> tuple[Tensor, Images, float, Split]:
-        """Average at 53 Å from several random starts, and at 40 Å into two.
-
-        Returns
-        -------
-        The likeliest average, the images centred by it, the agreement of the starts, the split.
-        """
-        how = Search(
+    def _search(self) -> Search:
+        """How poses are looked for at 53 Å, from scratch."""
+        return Search(
             self._band(self.optics.shell(COARSE_ANGSTROM, self.edge)),
             self._grid(self.plan.coarse_rotations),
             self._tensor(shift_grid(self.plan.shift_voxels)),
@@ -246,32 +267,43 @@ class Averager:
             self.plan.temperature,
             self.plan.iterations,
         )
+
+    def _from_scratch(self) -> tuple[Tensor, Images, float]:
+        """Average at 53 Å from several random starts.
+
+        Returns
+        -------
+        The likeliest average, the images centred by it, and the agreement of the starts.
+        """
+        how = self._search()
         cloud, _ = self._prepare(self.images, how.picked)
-        rows = self.generator.permutation(len(cloud))[: self.plan.most_particles]
-        ends = [self._one_start(cloud[self._some(rows)], how) for _ in range(self.plan.starts)]
+        some = cloud[self._some(self.plan.most_particles)]
+        ends = [self._one_start(some, how) for _ in range(self.plan.starts)]
         best, *others = sorted(ends, key=lambda end: -end.likelihood)
-        (reference,) = best.references
         agreement = float("nan")
         if others:
-            agreement = min(superpose(o.references[0], reference, how.picked)[2] for o in others)
+            agreement = min(superpose(o.reference, best.reference, how.picked)[2] for o in others)
         logger.info(
             "at %g Å: log-likelihood %.1f per particle, starts agree at %.2f",
             *(COARSE_ANGSTROM, best.likelihood, agreement),
         )
-        places = how.best(cloud, reference, keep=1)[2][:, 0]
-        images = self.images.moved(how.shifts[places])
+        places = how.best(cloud, best.reference, keep=1)[2][:, 0]
+        return best.reference, self.images.moved(how.shifts[places]), agreement
+
+    def _into_two(self, images: Images, rotations: Tensor) -> Split:
+        """Average at 40 Å into two."""
         if self.count < SPLITTABLE:
-            return reference, images, agreement, UNDIVIDED
-        near = replace(how, shifts=self._tensor(shift_grid(1)))
+            return UNDIVIDED
         finer = replace(
-            near,
+            self._search(),
             picked=self._band(self.optics.shell(MIDDLE_ANGSTROM, self.edge)),
             rotations=self._grid(self.plan.split_rotations),
+            shifts=self._tensor(shift_grid(1)),
         )
-        clouds = [self._prepare(images, level.picked)[0] for level in (near, finer)]
-        used = self._some(rows[: self.plan.split_particles])
-        divided = split(clouds, used, reference, (near, finer), self.generator)
-        return reference, images, agreement, divided
+        cloud, _ = self._prepare(images, finer.picked)
+        used = self._some(self.plan.split_particles)
+        shifts = self._tensor(images.centres - images.cut_centres())
+        return split(cloud, used, (rotations, shifts), finer, self.generator)
 
     def _one_start(self, cloud: Particles, how: Search) -> Maximum:
         """Average from a few random particles at random angles."""
@@ -279,9 +311,11 @@ class Averager:
         turns = self.generator.integers(len(how.rotations), size=len(rows))
         still = torch.zeros(len(rows), 3, device=self.device)
         first = cloud[torch.from_numpy(rows).to(self.device)]
-        return maximise(cloud, [how.average(first, how.rotations[turns], still)], how)
+        return maximise(cloud, how.average(first, how.rotations[turns], still), how)
 
-    def _some(self, rows: NDArray[np.int64]) -> Tensor:
+    def _some(self, most: int) -> Tensor:
+        """Rows of some particles, at random; of all, if they are not too many."""
+        rows = self.generator.permutation(len(self.images))[:most]
         return torch.from_numpy(np.sort(rows)).to(self.device)
 
     def _density(self, total: Tensor) -> Tensor:

@@ -3,13 +3,13 @@
 from numpy.typing import NDArray
 
 from civa.alignment import Optics
-from civa.averaging import COARSE_ANGSTROM, FEWEST, Average
+from civa.averaging import AGREEING, COARSE_ANGSTROM, FEWEST, Average
 from civa.mixtures import ALIKE, STABLE
 from civa.reconstruction import shape_share
 
 LEAST = {  # figures below which an average is not to be trusted
     "agreement": 0.8,  # correlation of the starts
-    "fsc": 0.5,  # of half-sets at 53 Å
+    "fsc": AGREEING,  # of half-sets at 53 Å
     "shape": 0.05,  # share of the power that is not in the radial mean
 }
 
@@ -20,7 +20,7 @@ def doubts(average: Average, optics: Optics, window: NDArray, *, of: int) -> lis
     ``of`` is the number of volumes of its class.
     """
     found = []
-    n, edge = len(average.members), window.shape[0]
+    n = len(average.members)
     if n < FEWEST:
         found.append(
             f"{n} volumes are too few to average (expected {FEWEST} or more): trust the network's "
@@ -32,10 +32,10 @@ def doubts(average: Average, optics: Optics, window: NDArray, *, of: int) -> lis
             f"{LEAST['agreement']} or more): the alignment did not converge; add volumes or "
             "starts, or look whether the class mixes structures"
         )
-    shell = max(optics.shell(COARSE_ANGSTROM, edge), 1)
-    if average.fsc[shell] < LEAST["fsc"]:
+    agreement = average.halves_agree(optics)
+    if agreement < LEAST["fsc"]:
         found.append(
-            f"the half-sets correlate at {average.fsc[shell]:.2f} at {COARSE_ANGSTROM:g} Å "
+            f"the half-sets correlate at {agreement:.2f} at {COARSE_ANGSTROM:g} Å "
             f"(expected {LEAST['fsc']} or more): they disagree; add volumes, or check the labels"
         )
     apart = average.apart

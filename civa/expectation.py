@@ -1,9 +1,7 @@
-"""Expectation-maximisation over the poses of particles and the averages that they show."""
+"""Expectation-maximisation over the poses of particles."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from civa.alignment import Particles, search
@@ -70,36 +68,27 @@ class Maximum:
     ----------
     likelihood
         Log-likelihood per particle, of its best pose.
-    references
-        The averages (e, e, e).
-    shares
-        (n, a) posterior of each average.
+    reference
+        The average (e, e, e).
     """
 
     likelihood: float
-    references: list[Tensor]
-    shares: Tensor
+    reference: Tensor
 
 
-def maximise(cloud: Particles, references: Sequence[Tensor], how: Search) -> Maximum:
-    """Improve averages until the particles keep their poses (Dempster et al. 1977).
+def maximise(cloud: Particles, reference: Tensor, how: Search) -> Maximum:
+    """Improve an average until the particles keep their poses (Dempster et al. 1977).
 
-    Every particle gives its weight to the averages and rotations that fit it best, and each
-    average is made again from what it was given.
+    Every particle gives its weight to the rotations that fit it best, and the average is made
+    again from what it was given.
     """
     previous: Tensor | None = None
     for _ in range(how.iterations):
-        found = [how.best(cloud, reference) for reference in references]
-        scores = torch.cat([one for one, _, _ in found], dim=1)  # (n, a m)
-        weights = (scores / how.temperature).softmax(dim=1).chunk(len(found), dim=1)
-        references = [
-            how.weighted(cloud, weight, turns, places)
-            for weight, (_, turns, places) in zip(weights, found, strict=True)
-        ]
-        best = torch.cat([turns for _, turns, _ in found], dim=1)
-        best = best.gather(1, scores.argmax(dim=1, keepdim=True))
+        scores, turns, places = how.best(cloud, reference)
+        weights = (scores / how.temperature).softmax(dim=1)
+        reference = how.weighted(cloud, weights, turns, places)
+        best = turns[:, 0]
         if previous is not None and (best != previous).float().mean() < SETTLED:
             break
         previous = best
-    shares = torch.stack([weight.sum(dim=1) for weight in weights], dim=1)
-    return Maximum(float(scores.max(dim=1).values.mean()), list(references), shares)
+    return Maximum(float(scores[:, 0].mean()), reference)

@@ -1,6 +1,5 @@
 """Does a class show one structure?  Its particles are averaged into two, and the two compared."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.alignment import Particles
-from civa.expectation import Maximum, Search, maximise
+from civa.alignment import Particles, pose_scores
+from civa.expectation import Search
 from civa.fitting import superpose
+from civa.fourier import interpolator
 
-STARTS = 4  # random halves to begin with
-ALIKE = 0.97  # correlation of two averages above which they show the same
-STABLE = 0.7  # correlation of two partitions above which they are no accident
+IN_PLACE_STARTS = 32  # random halves to begin with, whose poses stay
+STARTS = 4  # the likeliest of them, whose poses are looked for again
+ALIKE = 0.975  # correlation of two averages above which they show the same
+STABLE = 0.8  # correlation of two partitions above which they are no accident
 SMALLEST_SHARE = 0.05  # of a second structure that is worth a word
 
 
@@ -55,60 +56,116 @@ class Split:
 UNDIVIDED = Split(1.0, 0.0, np.zeros(0, dtype=bool))
 
 
+@dataclass(frozen=True)
+class Halves:
+    """Particles averaged into two.
+
+    Attributes
+    ----------
+    is_second
+        (n,) which particles belong to the second average.
+    rotations, shifts
+        (n, 3, 3) and (n, 3) in either average.
+    references
+        The averages (e, e, e).
+    likelihood
+        Log-likelihood per particle, in its own average.
+    """
+
+    is_second: Tensor
+    rotations: tuple[Tensor, Tensor]
+    shifts: tuple[Tensor, Tensor]
+    references: tuple[Tensor, ...] = ()
+    likelihood: float = -np.inf
+
+    @property
+    def partition(self) -> NDArray[np.bool_]:
+        """(n,) which particles belong to the second average."""
+        return self.is_second.cpu().numpy()
+
+
 def split(
-    clouds: Sequence[Particles],
+    cloud: Particles,
     used: Tensor,
-    reference: Tensor,
-    levels: Sequence[Search],
+    poses: tuple[Tensor, Tensor],
+    how: Search,
     generator: np.random.Generator,
 ) -> Split:
-    """Average particles into two, from random halves of them at their poses in one average.
+    """Average particles into two, from random halves of them.
 
-    Of several starts the likeliest counts.
+    As long as the poses in one average stay, nothing is searched, and many starts cost little; in
+    the likeliest of them, every particle is then aligned with either average.
 
     Parameters
     ----------
-    clouds
-        All particles of the class, centred, prepared for each level.
+    cloud
+        All particles of the class, centred.
     used
         (m,) which of them the averages are made of.
-    reference
-        (e, e, e) their average.
-    levels
-        How to look for poses, from coarse to fine.
+    poses
+        Rotations (n, 3, 3) and shifts (n, 3) in one average of all.
     """
-    some = [cloud[used] for cloud in clouds]
-    coarse = levels[0]
-    scores, turns, places = coarse.best(some[0], reference)
-    weights = (scores / coarse.temperature).softmax(dim=1)
+    some = cloud[used]
+    rotations, shifts = (pose[used] for pose in poses)
 
-    def divide() -> Maximum:
-        half = torch.from_numpy(generator.permutation(len(used)) % 2).to(weights.device)
-        references = [
-            coarse.weighted(some[0], weights * (half == which)[:, None], turns, places)
-            for which in (0, 1)
-        ]
-        for cloud, how in zip(some, levels, strict=True):
-            end = maximise(cloud, references, how)
-            references = end.references
-        return end
+    def begin() -> Halves:
+        half = torch.from_numpy(generator.permutation(len(used)) % 2 == 1)
+        halves = Halves(half.to(used.device), (rotations, rotations), (shifts, shifts))
+        return two_means(some, halves, how, poses_stay=True)
 
-    likeliest, *others = sorted((divide() for _ in range(STARTS)), key=lambda end: -end.likelihood)
-    cloud, how = clouds[-1], levels[-1]
+    starts = sorted((begin() for _ in range(IN_PLACE_STARTS)), key=lambda h: -h.likelihood)
+    ends = [two_means(some, start, how, poses_stay=False) for start in starts[:STARTS]]
+    likeliest, *others = sorted(ends, key=lambda h: -h.likelihood)
     first, second = likeliest.references
-    fits = [how.best(cloud, one, keep=1)[0][:, 0] for one in (first, second)]
+    fits = [aligned(cloud, one, how)[0] for one in (first, second)]
     is_second = (fits[1] > fits[0]).cpu().numpy()
     if is_second.mean() > 0.5:
         is_second = ~is_second
     return Split(
         superpose(first, second, how.picked)[2],
-        max(stability(_partition(likeliest), _partition(other)) for other in others),
+        max(stability(likeliest.partition, other.partition) for other in others),
         is_second,
     )
 
 
-def _partition(end: Maximum) -> NDArray[np.bool_]:
-    return (end.shares[:, 1] > 0.5).cpu().numpy()
+def two_means(cloud: Particles, halves: Halves, how: Search, *, poses_stay: bool) -> Halves:
+    """Give every particle to the average that it fits better, until all keep theirs.
+
+    Unless ``poses_stay``, every particle is aligned with both averages each time.
+    """
+    for _ in range(how.iterations):
+        second = halves.is_second
+        references = tuple(
+            how.average(cloud[side], rotations[side], shifts[side])
+            for side, rotations, shifts in zip(
+                (~second, second), halves.rotations, halves.shifts, strict=True
+            )
+        )
+        if poses_stay:
+            fits = [
+                pose_scores(
+                    *(cloud, interpolator(one), how.picked), rotations[:, None], shifts[:, None]
+                )[:, 0]
+                for one, rotations, shifts in zip(
+                    references, halves.rotations, halves.shifts, strict=True
+                )
+            ]
+            turns, places = halves.rotations, halves.shifts
+        else:
+            (first, *one), (other, *two) = (aligned(cloud, r, how) for r in references)
+            fits = [first, other]
+            turns, places = zip(one, two, strict=True)
+        likelihood = float(torch.maximum(*fits).mean())
+        halves = Halves(fits[1] > fits[0], turns, places, references, likelihood)
+        if (halves.is_second == second).all() or len(halves.is_second.unique()) == 1:
+            break
+    return halves
+
+
+def aligned(cloud: Particles, reference: Tensor, how: Search) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (n,), rotations (n, 3, 3) and shifts (n, 3) of the best poses on the grids."""
+    scores, turns, places = how.best(cloud, reference, keep=1)
+    return scores[:, 0], how.rotations[turns[:, 0]], how.shifts[places[:, 0]]
 
 
 def stability(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

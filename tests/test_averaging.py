@@ -119,7 +119,7 @@ def averages(kinds: np.ndarray) -> list[Average]:
     images = Images(
         (np.stack(boxes) + noise).astype(np.float32), np.full((len(kinds), 3), EDGE / 2), None
     )
-    grids = {"coarse_rotations": 200, "split_rotations": 200, "fine_rotations": 200}
+    grids = {"coarse_rotations": 200, "split_rotations": 600, "fine_rotations": 200}
     quick = Plan(starts=1, **grids, iterations=8, refinements=1)
     return Averager(images, OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")).run()
 

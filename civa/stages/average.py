@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from civa.alignment import Images, Optics
-from civa.averaging import COARSE_ANGSTROM, Average, Averager, Plan
+from civa.averaging import Average, Averager, Plan
 from civa.baselines import lowpass
 from civa.centres import seed_centres, warn_of_empty_maps
 from civa.dataset import ParticleSet, read_defocus
@@ -130,7 +130,7 @@ def _figures(average: Average, optics: Optics, window: NDArray) -> dict[str, obj
     return {
         "volumes": len(average.members),
         "resolution_angstrom": round(resolution_angstrom(average.fsc, optics, edge), 1),
-        "half_sets": round(float(average.fsc[optics.shell(COARSE_ANGSTROM, edge)]), 3),
+        "half_sets": round(average.halves_agree(optics), 3),
         "agreement_of_starts": round(average.agreement, 3),
         "split_correlation": round(average.split.correlation, 3),
         "split_stability": round(average.split.stability, 3),
