@@ -22,6 +22,7 @@ from civa.volume import read_stack, stack_voxel_size, standardize
 logger = logging.getLogger(__name__)
 
 DOUBTFUL_TRUST = -1.0  # below it lies a sixth of good volumes, and most that show something else
+CHANCE_NATS = 15.0  # of log-likelihood: what the best of all poses reaches where nothing is
 BELIEF_NATS = 10.0  # of log-likelihood: what a label, or a sure prediction, counts
 
 
@@ -49,11 +50,11 @@ def run(
     particle) and trust: how many robust standard deviations the score lies above the median of the
     average's training volumes.  Where the classifier is less sure than ``least_confidence``, or the
     trust is below -1, every class is tried, and the likeliest kept; a label, or a prediction that
-    is sure, counts too.  Below ``least_trust`` the ``other_centres`` brightest blobs are tried as
-    well, and the pose of highest trust kept.  Another class than that of the column ``told`` is
-    taken only where the volume fits its average as the average's own do: no worse, and no better,
-    for the average of a small particle can explain much of a large one.  ``star`` holds the same
-    poses as RELION reads them.
+    is sure, counts too.  Below ``least_trust``, or with a score that chance would reach, the
+    ``other_centres`` brightest blobs are tried as well, and the pose of highest trust kept.
+    Another class than that of the column ``told`` is taken only where the volume fits its average
+    as the average's own do: no worse, and no better, for the average of a small particle can
+    explain much of a large one.  ``star`` holds the same poses as RELION reads them.
     """
     device = prepare(0, threads, gpu)
     data = ParticleSet(particles, split)
@@ -112,7 +113,7 @@ def run(
             poses.improve(rows, tried, by="scores")
     changed = label_of[poses.averages] != guides
     poses.scores[changed] += belief[changed]
-    misfits = np.flatnonzero(poses.trust < least_trust)
+    misfits = np.flatnonzero((poses.trust < least_trust) | (poses.scores < CHANCE_NATS))
     if len(misfits):
         blobs = blob_centres(smooth[misfits], other_centres)
         starts = np.concatenate([centres[misfits, None], blobs], axis=1)  # (b, s, 3)
@@ -154,8 +155,8 @@ def _warn(
     """Say what does not fit, and which labels may be wrong."""
     if tried:
         logger.warning(
-            "%d of %d volumes fitted their average badly (trust below %g); other centres and "
-            "classes left %d: look at them, they have trust below that in the table",
+            "%d of %d volumes fitted their average badly (trust below %g, or a score that chance "
+            "would reach); other centres and classes left %d of low trust: look at those",
             *(tried, len(doubtful), least, int(doubtful.sum())),
         )
     if mislabelled.any():
