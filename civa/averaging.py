@@ -161,12 +161,12 @@ class Averager:
                 device=self.device,
             )
             for average in part.run():
-                agreement = average.halves_agree(self.optics)
-                if agreement < AGREEING and len(rows) < self.count / 2:
+                correlation = average.halves_agree(self.optics)
+                if correlation < AGREEING and len(rows) < self.count / 2:
                     logger.warning(
                         "%d volumes that were set apart show nothing in common (their half-sets "
                         "correlate at %.2f at %g Å): they are left out of the averages",
-                        *(len(average.members), agreement, COARSE_ANGSTROM),
+                        *(len(average.members), correlation, COARSE_ANGSTROM),
                     )
                     continue
                 found.append(replace(average, members=rows[average.members], apart=split))

@@ -49,12 +49,13 @@ def run(
     ``alignment`` lists class, number of the average, pose, score (log-likelihood against no
     particle) and trust: how many robust standard deviations the score lies above the median of the
     average's training volumes.  Where the classifier is less sure than ``least_confidence``, or the
-    trust is below -1, every class is tried, and the likeliest kept; a label, or a prediction that
-    is sure, counts too.  Below ``least_trust``, or with a score that chance would reach, the
-    ``other_centres`` brightest blobs are tried as well, and the pose of highest trust kept.
-    Another class than that of the column ``told`` is taken only where the volume fits its average
-    as the average's own do: no worse, and no better, for the average of a small particle can
-    explain much of a large one.  ``star`` holds the same poses as RELION reads them.
+    trust is below -1 or far above what is typical, every class is tried, and the likeliest kept; a
+    label, or a prediction that is sure, counts too.  Below ``least_trust``, or with a score that
+    chance would reach, the ``other_centres`` brightest blobs are tried as well, and the pose of
+    highest trust kept.  Another class than that of the column ``told`` is taken only where the
+    volume fits its average as the average's own do: no worse, and no better, for the average of a
+    small particle can explain much of a large one.  ``star`` holds the same poses as RELION reads
+    them.
     """
     device = prepare(0, threads, gpu)
     data = ParticleSet(particles, split)
