@@ -1,4 +1,4 @@
-"""Sub-tomogram averaging of one class, from its volumes and rough centres alone.
+"""Sub-tomogram averaging, from volumes and rough centres alone.
 
 Expectation-maximisation: every particle is scored against the current average at all poses of a
 grid (`civa.alignment`), turned back by the best of them, and averaged in Fourier space
@@ -25,9 +25,6 @@ from civa.reconstruction import fourier_shell_correlation, insert, reconstruct
 logger = logging.getLogger(__name__)
 
 COARSE_ANGSTROM = 53.0  # where averaging from scratch begins
-FEWEST = 10  # particles below which an average is hardly one
-AGREEING = 0.5  # correlation of half-sets at 53 Å below which an average shows nothing
-SPLITTABLE = 2 * FEWEST  # particles from which two averages can be told from one
 
 
 @dataclass(frozen=True)
@@ -102,12 +99,12 @@ class Average:
 
 
 class Averager:
-    """Averages one class.
+    """Averages volumes of one structure.
 
     Parameters
     ----------
     images
-        Its volumes and rough centres.
+        The volumes and their rough centres.
     optics
         How they were imaged.
     window
@@ -128,59 +125,42 @@ class Averager:
         if self.count == 1:  # it is its own other half-set; `civa.doubts` says what that is worth
             images = images[np.array([0, 0])]
         self.images, self.optics, self.window, self.plan = images, optics, window, plan
-        self.seed, self.generator = seed, np.random.default_rng(seed)
+        self.generator = np.random.default_rng(seed)
         self.edge, self.device = window.shape[0], device
         self.ball = torch.from_numpy(window).to(device)
 
-    def run(self) -> list[Average]:
-        """Average the class; if it holds several structures, each of them.
-
-        An average begins from scratch at 53 Å; then two half-sets go by themselves to full
-        resolution.  What is centred so is averaged into two.
-        """
-        reference, images, agreement = self._from_scratch()
-        average, images, rotations = self._to_full_resolution(reference, images)
-        split = self._into_two(images, rotations)
-        if not split.is_real:
-            members = np.arange(self.count)
-            return [replace(average, agreement=agreement, members=members, split=split)]
-        logger.info(
-            "two averages correlate at %.2f, and %.0f %% of the volumes are of the smaller one, in "
-            "partitions that correlate at %.2f: each is averaged by itself",
-            *(split.correlation, 100 * split.smaller_share, split.stability),
-        )
-        found = []
-        for rows in (np.flatnonzero(~split.is_second), np.flatnonzero(split.is_second)):
-            if len(rows) < FEWEST:
-                logger.warning("%d volumes that fit badly are left out of the average", len(rows))
-                continue
-            part = Averager(
-                *(images[rows], self.optics, self.window),
-                plan=self.plan,
-                seed=self.seed,
-                device=self.device,
-            )
-            for average in part.run():
-                correlation = average.halves_agree(self.optics)
-                if correlation < AGREEING and len(rows) < self.count / 2:
-                    logger.warning(
-                        "%d volumes that were set apart show nothing in common (their half-sets "
-                        "correlate at %.2f at %g Å): they are left out of the averages",
-                        *(len(average.members), correlation, COARSE_ANGSTROM),
-                    )
-                    continue
-                found.append(replace(average, members=rows[average.members], apart=split))
-        return found
-
-    def _to_full_resolution(
-        self, reference: Tensor, images: Images
-    ) -> tuple[Average, Images, Tensor]:
-        """Align two half-sets by themselves, from an average at 53 Å.
+    def run(self) -> tuple[Average, Images, Tensor]:
+        """Average: from scratch at 53 Å, then two half-sets by themselves to the end.
 
         Returns
         -------
         The average, the images centred by it, and their rotations (n, 3, 3).
         """
+        reference, images, agreement = self._from_scratch()
+        average, images, rotations = self._to_full_resolution(reference, images)
+        return (
+            replace(average, agreement=agreement, members=np.arange(self.count)),
+            images,
+            rotations,
+        )
+
+    def into_two(self, images: Images, rotations: Tensor) -> Split:
+        """Average into two at 40 Å, from where `run` has put its particles."""
+        finer = replace(
+            self._search(),
+            picked=self._band(self.optics.shell(MIDDLE_ANGSTROM, self.edge)),
+            rotations=self._grid(self.plan.split_rotations),
+            shifts=self._tensor(shift_grid(1)),
+        )
+        cloud, _ = self._prepare(images, finer.picked)
+        used = self._some(self.plan.split_particles)
+        shifts = self._tensor(images.centres - images.cut_centres())
+        return split(cloud, used, (rotations, shifts), finer, self.generator)
+
+    def _to_full_resolution(
+        self, reference: Tensor, images: Images
+    ) -> tuple[Average, Images, Tensor]:
+        """Align two half-sets by themselves, from an average at 53 Å; returns as `run` does."""
         halves = [images[half::2] for half in (0, 1)]
         references = [reference, reference]
         rotations = [torch.empty(0), torch.empty(0)]
@@ -289,21 +269,6 @@ class Averager:
         )
         places = how.best(cloud, best.reference, keep=1)[2][:, 0]
         return best.reference, self.images.moved(how.shifts[places]), agreement
-
-    def _into_two(self, images: Images, rotations: Tensor) -> Split:
-        """Average at 40 Å into two."""
-        if self.count < SPLITTABLE:
-            return UNDIVIDED
-        finer = replace(
-            self._search(),
-            picked=self._band(self.optics.shell(MIDDLE_ANGSTROM, self.edge)),
-            rotations=self._grid(self.plan.split_rotations),
-            shifts=self._tensor(shift_grid(1)),
-        )
-        cloud, _ = self._prepare(images, finer.picked)
-        used = self._some(self.plan.split_particles)
-        shifts = self._tensor(images.centres - images.cut_centres())
-        return split(cloud, used, (rotations, shifts), finer, self.generator)
 
     def _one_start(self, cloud: Particles, how: Search) -> Maximum:
         """Average from a few random particles at random angles."""

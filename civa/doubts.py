@@ -3,7 +3,8 @@
 from numpy.typing import NDArray
 
 from civa.alignment import Optics
-from civa.averaging import AGREEING, COARSE_ANGSTROM, FEWEST, Average
+from civa.averaging import COARSE_ANGSTROM, Average
+from civa.classification import AGREEING, FEWEST
 from civa.mixtures import ALIKE, STABLE
 from civa.reconstruction import shape_share
 

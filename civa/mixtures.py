@@ -135,31 +135,32 @@ def two_means(cloud: Particles, halves: Halves, how: Search, *, poses_stay: bool
     """
     for _ in range(how.iterations):
         second = halves.is_second
+        poses = tuple(zip(halves.rotations, halves.shifts, strict=True))
         references = tuple(
             how.average(cloud[side], rotations[side], shifts[side])
-            for side, rotations, shifts in zip(
-                (~second, second), halves.rotations, halves.shifts, strict=True
-            )
+            for side, (rotations, shifts) in zip((~second, second), poses, strict=True)
         )
         if poses_stay:
-            fits = [
-                pose_scores(
-                    *(cloud, interpolator(one), how.picked), rotations[:, None], shifts[:, None]
-                )[:, 0]
-                for one, rotations, shifts in zip(
-                    references, halves.rotations, halves.shifts, strict=True
-                )
-            ]
-            turns, places = halves.rotations, halves.shifts
+            one, two = (
+                placed(cloud, reference, how, *pose)
+                for reference, pose in zip(references, poses, strict=True)
+            )
         else:
-            (first, *one), (other, *two) = (aligned(cloud, r, how) for r in references)
-            fits = [first, other]
-            turns, places = zip(one, two, strict=True)
-        likelihood = float(torch.maximum(*fits).mean())
-        halves = Halves(fits[1] > fits[0], turns, places, references, likelihood)
+            one, two = (aligned(cloud, reference, how) for reference in references)
+        scores, rotations, shifts = zip(one, two, strict=True)
+        likelihood = float(torch.maximum(*scores).mean())
+        halves = Halves(scores[1] > scores[0], rotations, shifts, references, likelihood)
         if (halves.is_second == second).all() or len(halves.is_second.unique()) == 1:
             break
     return halves
+
+
+def placed(
+    cloud: Particles, reference: Tensor, how: Search, rotations: Tensor, shifts: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores (n,) at poses (n, 3, 3) and (n, 3), and these."""
+    poses = rotations[:, None], shifts[:, None]
+    return pose_scores(cloud, interpolator(reference), how.picked, *poses)[:, 0], rotations, shifts
 
 
 def aligned(cloud: Particles, reference: Tensor, how: Search) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_alignment import EDGE, shape, turned
-from test_consensus_stages import SHAPES, VOXEL
+from test_alignment import EDGE, shape
+from test_consensus_stages import VOXEL
 
 from civa.alignment import Images, Optics
-from civa.averaging import Average, Averager, Plan, turns_deg
+from civa.averaging import Average, Plan, turns_deg
+from civa.classification import average_class
 from civa.doubts import doubts
 from civa.fourier import window_for
 from civa.mixtures import Split
@@ -103,43 +104,10 @@ def test_a_handful_of_volumes_gives_an_average_and_a_doubt(count: int) -> None:
     boxes = np.stack([shape()] * count)
     images = Images(boxes, np.full((count, 3), EDGE / 2), None)
     quick = Plan(starts=2, coarse_rotations=60, fine_rotations=60, iterations=2, refinements=1)
-    (made,) = Averager(images, OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")).run()
+    (made,) = average_class(
+        *(images, OPTICS, WINDOW), plan=quick, seed=1, device=torch.device("cpu")
+    )
     assert np.isfinite(made.density).all()
     assert made.members.tolist() == list(range(count))
     found = doubts(made, OPTICS, WINDOW, of=count)
     assert any(f"{count} volumes are too few to average" in doubt for doubt in found)
-
-
-def averages(kinds: np.ndarray) -> list[Average]:
-    """Averages of noisy volumes at random angles that show these shapes."""
-    generator = np.random.default_rng(2)
-    turns = rotation_grid(4096)[generator.integers(4096, size=len(kinds))]
-    boxes = [turned(SHAPES[k], m, np.zeros(3)) for k, m in zip(kinds, turns, strict=True)]
-    noise = 0.1 * generator.standard_normal((len(kinds), EDGE, EDGE, EDGE))
-    images = Images(
-        (np.stack(boxes) + noise).astype(np.float32), np.full((len(kinds), 3), EDGE / 2), None
-    )
-    grids = {"coarse_rotations": 200, "split_rotations": 600, "fine_rotations": 200}
-    quick = Plan(starts=1, **grids, iterations=8, refinements=1)
-    return Averager(images, OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu")).run()
-
-
-def test_two_structures_under_one_label_are_averaged_apart() -> None:
-    kinds = np.arange(32) % 2
-    both = averages(kinds)
-    assert len(both) == 2
-    assert sorted(np.concatenate([one.members for one in both])) == list(range(32))
-    for one in both:
-        assert len(set(kinds[one.members])) == 1  # without an error
-        assert one.apart is not None
-        assert one.apart.smaller_share == pytest.approx(0.5)
-
-
-def test_one_structure_is_not_divided_and_a_few_odd_volumes_are_left_out() -> None:
-    (alone,) = averages(np.zeros(24, dtype=int))
-    assert alone.apart is None
-    assert len(alone.members) == 24
-    kinds = np.arange(32) % 4 == 3  # eight of them, too few for an average
-    (main,) = averages(kinds.astype(int))
-    assert not kinds[main.members].any()
-    assert len(main.members) == 24

@@ -8,9 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from civa.alignment import Images, Optics
-from civa.averaging import Average, Averager, Plan
+from civa.averaging import Average, Plan
 from civa.baselines import lowpass
 from civa.centres import seed_centres, warn_of_empty_maps
+from civa.classification import average_class
 from civa.dataset import ParticleSet, read_defocus
 from civa.doubts import doubts
 from civa.files import write_csv, write_json
@@ -83,8 +84,8 @@ def run(
         centres = seed_centres(lowpass(boxes, 1.5), cams[rows])
         images = Images(boxes, centres, None if defocus is None else defocus[rows])
         logger.info("class %s, %d volumes", name, len(rows))
-        averager = Averager(images, optics, window, plan=Plan(starts), seed=seed, device=device)
-        classes.append(Averaged(name, label, images, averager.run()))
+        own = average_class(images, optics, window, plan=Plan(starts), seed=seed, device=device)
+        classes.append(Averaged(name, label, images, own))
 
     def score(average: Average, images: Images) -> NDArray[np.float64]:
         aligner = Aligner(average.density, average.noise[1:], optics, window, device=device)
