@@ -5,11 +5,14 @@ Everything that is not written here is escaped, except where a parameter says th
 
 import base64
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
 import pandas as pd
+
+from civa.limits import VERDICTS
 
 # 16 x 16 pixels: a blob with an outline, as a PNG.
 ICON = (
@@ -199,3 +202,9 @@ def verdict_mark(verdict: str, count: int | None = None) -> str:
         f'<span class="verdict {kind}"><span aria-hidden="true">{MARKS[verdict]}</span> '
         f"{number}{escape(verdict)}</span>"
     )
+
+
+def verdict_marks(verdicts: Iterable[str]) -> str:
+    """Show how many verdicts there are of each kind."""
+    counts = Counter(verdicts)
+    return " ".join(verdict_mark(name, counts[name]) for name in VERDICTS if counts[name])

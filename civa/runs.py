@@ -5,8 +5,10 @@ A run is a data set, a seed and a variant.  Its products lie in
 ``results/<data set>/trivial/``.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from civa.config import BASE, Config, seeds
 
@@ -119,6 +121,35 @@ class Row:
 def run_folder(dataset: str, seed: int | str, variant: str) -> str:
     """Return where the products of a run lie."""
     return f"results/{dataset}/seed{seed}/{variant}"
+
+
+def run_of(path: Path, *, below: int = 0) -> tuple[str, str, str]:
+    """Read data set, seed and variant from where a product of a run lies.
+
+    Parameters
+    ----------
+    path
+        ``results/<data set>/seed<seed>/<variant>/<file>``.
+    below
+        How many folders deeper the file lies.
+
+    Raises
+    ------
+    ValueError
+        If the file does not lie in the folder of a run.
+    """
+    parts = path.parts[: len(path.parts) - 1 - below][-3:]
+    if len(parts) < 3 or not re.fullmatch(r"seed\d+", parts[1]):
+        raise ValueError(
+            f"{path} does not lie in the folder of a run: expected "
+            "results/<data set>/seed<seed>/<variant>/, which tells what it belongs to"
+        )
+    return parts[0], parts[1].removeprefix("seed"), parts[2]
+
+
+def run_title(dataset: str, seed: str, variant: str) -> str:
+    """Return the name of a run in words."""
+    return f"{dataset}, seed {seed}" + ("" if variant == BASE else f", {variant}")
 
 
 def variants(config: Config) -> list[str]:

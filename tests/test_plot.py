@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from civa import charts
+from civa import charts, history
 from civa.files import write_csv, write_json
 from civa.stages import plot
 
@@ -73,8 +73,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
     given: dict[str, tuple[Any, ...]] = {}
 
     def spy(name: str) -> None:
-        draw = getattr(charts, name)
-        monkeypatch.setattr(charts, name, lambda *a: (given.__setitem__(name, a), draw(*a))[1])
+        module = history if name in ("training", "sweeps") else charts
+        draw = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a: (given.__setitem__(name, a), draw(*a))[1])
 
     for name in CHARTS:
         spy(name)

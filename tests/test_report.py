@@ -17,19 +17,19 @@ from civa.ledger import COLUMNS, LIMITS, line
 from civa.page import MARKS, anchor, html_image, html_table, verdict_mark
 from civa.provenance import digests, write_record
 from civa.report import (
-    FIGURES,
     cost_tables,
     glossary,
-    in_short,
     input_list,
     pictures,
     quality,
-    run_of,
     score_tables,
     software,
     with_code,
 )
+from civa.runs import run_of
+from civa.standing import in_short
 from civa.tables import Layout
+from civa.wording import FIGURES
 
 VOID = {"meta", "link", "img", "br"}
 RUN = ("mine", "1", BASE)

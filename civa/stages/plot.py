@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from civa import charts
+from civa import charts, history
 from civa.dataset import ParticleSet, read_predictions
 from civa.files import read_json, replacing
 from civa.scores import read_scores
@@ -35,11 +35,13 @@ def run(
     data = ParticleSet(particles, split)
     tables = [(path.stem, read_scores(path)) for path in scores]
     by_name = dict(tables)
-    panels = [sweep for path in choices for sweep in charts.read_sweeps(path.stem, read_json(path))]
+    panels = [
+        sweep for path in choices for sweep in history.read_sweeps(path.stem, read_json(path))
+    ]
     counts = charts.count_predictions(*_test_predictions(predictions, data), len(data.names))
     figures = {
-        training: charts.training([(_network(path), pd.read_csv(path)) for path in curves]),
-        sweeps: charts.sweeps(panels),
+        training: history.training([(_network(path), pd.read_csv(path)) for path in curves]),
+        sweeps: history.sweeps(panels),
         confusion: charts.confusion(counts, data.names),
         refinement: charts.refinement(by_name.get("iva"), by_name.get("crf"), data.names),
         distributions: charts.distributions(tables, data.names),

@@ -12,6 +12,8 @@ from civa.files import read_json, write_text
 from civa.ledger import read_ledger
 from civa.page import html_page
 from civa.provenance import leaves, record_path, versions
+from civa.runs import run_of
+from civa.standing import in_short
 from civa.tables import layouts, read_figures
 
 logger = logging.getLogger(__name__)
@@ -41,9 +43,9 @@ def run(
         raise ValueError(f"the configuration names no data set: expected 'datasets' in {config!r}")
     datasets = [str(name) for name in settings["datasets"]]
     scores = read_figures(tables)
-    judged = {report.run_of(path): read_ledger(path) for path in ledgers}
+    judged = {run_of(path): read_ledger(path) for path in ledgers}
     sections = {
-        "In short": report.in_short(scores, datasets, judged),
+        "In short": in_short(scores, datasets, judged),
         "How to read this": report.glossary(),
         "Quality ledger": report.quality(judged),
         "Tables": report.score_tables(layouts(scores, settings)),
