@@ -26,7 +26,7 @@ def average_class(
     seed: int,
     device: torch.device,
 ) -> list[Average]:
-    """Average a class, divide it if it holds two structures, and go on with either part.
+    """Average a class, divide it if it holds two structures, and go on with either part, centred.
 
     A part that shows nothing is left out: one of fewer than ten volumes, or the smaller one if its
     half-sets have little in common.
