@@ -27,7 +27,7 @@ def in_short(
     Parameters
     ----------
     figures
-        As `civa.tables.collect` made them.
+        As `civa.summary.collect` made them.
     datasets
         Names, in the order of the configuration.
     ledgers

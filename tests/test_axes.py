@@ -5,7 +5,7 @@ import pytest
 
 from civa import axes
 from civa.stages import chart_axes
-from civa.tables import read_figures
+from civa.summary import read_figures
 
 CONDITIONS = {"little": "a", "much": "b"}
 

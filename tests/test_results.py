@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from civa.paper import TABLES
-from civa.tables import layouts, paper_lines, read_figures, to_markdown
+from civa.summary import read_figures
+from civa.tables import layouts, paper_lines, to_markdown
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "docs" / "tables"  # copies of results/tables of examples/paper.yaml

@@ -9,7 +9,8 @@ import pytest
 
 from civa.paper import TABLES
 from civa.runs import Row, rows
-from civa.tables import collect, layouts, paper_lines, read_figures, to_latex, to_markdown
+from civa.summary import collect, read_figures
+from civa.tables import layouts, paper_lines, to_latex, to_markdown
 
 CONFIG = {
     "seeds": [1, 2],

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from civa.tables import read_figures
+from civa.summary import read_figures
 from civa.volume import read_stack, write_volume
 
 pytestmark = pytest.mark.workflow

@@ -6,7 +6,7 @@ import yaml
 
 from civa import axes
 from civa.files import replacing
-from civa.tables import read_figures
+from civa.summary import read_figures
 
 
 def run(figures: Path, *, out: Path, config: str) -> None:

@@ -14,7 +14,8 @@ from civa.page import html_page
 from civa.provenance import leaves, record_path, versions
 from civa.runs import run_of
 from civa.standing import in_short
-from civa.tables import layouts, read_figures
+from civa.summary import read_figures
+from civa.tables import layouts
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from civa.files import write_csv, write_text
 from civa.paper import TABLES
 from civa.runs import rows
 from civa.scores import read_scores
-from civa.tables import Layout, collect, layouts, paper_lines, to_latex, to_markdown
+from civa.summary import collect
+from civa.tables import Layout, layouts, paper_lines, to_latex, to_markdown
 
 
 def run(
