@@ -56,7 +56,7 @@ def average_class(
             logger.warning("%d volumes that fit badly are left out of the average", len(rows))
             continue
         for part in average_class(
-            images[rows], optics, window, plan=plan, seed=seed, device=device
+            centred[rows], optics, window, plan=plan, seed=seed, device=device
         ):
             correlation = part.halves_agree(optics)
             if correlation < AGREEING and len(rows) < len(images) / 2:
