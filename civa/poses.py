@@ -126,9 +126,10 @@ def robust_level(scores: NDArray) -> tuple[float, float]:
     """Median of scores, and their spread by the median absolute deviation (as a sigma).
 
     A few scores may lie together by chance: the spread is a twentieth of the median at least.
+    Without any, nothing reaches the median.
     """
     if not len(scores):
-        return 0.0, np.inf
+        return np.inf, 1.0
     middle = float(np.median(scores))
     spread = 1.4826 * float(np.median(np.abs(scores - middle)))
     return middle, max(spread, 0.05 * abs(middle), 1e-12)

@@ -72,7 +72,7 @@ def test_a_robust_level_ignores_a_few_misfits():
     assert middle == pytest.approx(99)  # the twelfth of 23
     # deviations 0 .. 11 twice and 104, 107: the median one is 6
     assert spread == pytest.approx(1.4826 * 6)
-    assert robust_level(np.array([])) == (0.0, np.inf)
+    assert robust_level(np.array([])) == (np.inf, 1.0)  # nothing is typical of it
     assert robust_level(np.array([80.0])) == (80.0, 4.0)  # alone, it says nothing of the spread
 
 
