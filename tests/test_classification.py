@@ -1,15 +1,19 @@
 """Classes of one structure and of two."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from test_alignment import EDGE, turned
-from test_averaging import OPTICS, WINDOW
+from test_averaging import OPTICS, WINDOW, average
 from test_consensus_stages import SHAPES
 
+from civa import classification
 from civa.alignment import Images
 from civa.averaging import Average, Plan
 from civa.classification import average_class
+from civa.mixtures import Split
 from civa.poses import rotation_grid
 
 
@@ -46,3 +50,53 @@ def test_one_structure_is_not_divided_and_a_few_odd_volumes_are_left_out() -> No
     (main,) = averages(kinds.astype(int))
     assert not kinds[main.members].any()
     assert len(main.members) == 24
+
+
+class Divided:
+    """Stands in for averaging: moves centres by one voxel, and divides a whole class only."""
+
+    def __init__(self, smaller: int, fsc: float) -> None:
+        self.smaller, self.fsc = smaller, fsc
+        self.seen: list[Images] = []
+
+    def __call__(self, images: Images, *_: object, **__: object) -> "Divided":
+        self.seen.append(images)
+        return self
+
+    def run(self) -> tuple[Average, Images, torch.Tensor]:
+        images = self.seen[-1]
+        fsc = np.full(EDGE // 2 + 1, 0.9 if len(self.seen) < 3 else self.fsc)
+        made = average(members=np.arange(len(images)), fsc=fsc)
+        return made, replace(images, centres=images.centres + 1), torch.eye(3).repeat(40, 1, 1)
+
+    def into_two(self, images: Images, _: torch.Tensor) -> Split:
+        is_real = len(self.seen) == 1
+        return Split(0.8 if is_real else 0.99, 0.99, np.arange(len(images)) < self.smaller)
+
+
+@pytest.mark.parametrize(
+    ("smaller", "fsc", "kept", "said"),
+    [
+        (15, 0.9, [25, 15], ""),
+        (9, 0.9, [31], "9 volumes that fit badly are left out"),
+        (15, 0.4, [25], "15 volumes that were set apart show nothing in common"),
+    ],
+)
+def test_parts_go_on_from_where_they_were_centred_or_are_left_out(
+    smaller: int,
+    fsc: float,
+    kept: list[int],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    divided = Divided(smaller, fsc)
+    monkeypatch.setattr(classification, "Averager", divided)
+    boxes = np.zeros((40, EDGE, EDGE, EDGE), dtype=np.float32)
+    images = Images(boxes, np.full((40, 3), EDGE / 2), None)
+    found = average_class(images, OPTICS, WINDOW, plan=Plan(), seed=1, device=torch.device("cpu"))
+    assert [len(one.members) for one in found] == kept
+    assert found[0].members.tolist() == list(range(smaller, 40))
+    assert (divided.seen[1].centres == EDGE / 2 + 1).all()
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)
