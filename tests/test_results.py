@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from civa.paper import TABLES
+from civa.runs import TRIVIAL
 from civa.summary import read_figures
 from civa.tables import layouts, paper_lines, to_markdown
 
@@ -83,6 +84,23 @@ def test_figures_beyond_the_paper_are_those_of_their_run() -> None:
     }.items():
         cells = " | ".join(f"{found[name]:.1f}" for name in ("snr005", "snr003"))
         assert f"| {title} | {cells} |" in readme, title
+
+
+LIMITS = yaml.safe_load((ROOT / "examples" / "limits.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("dataset", LIMITS["datasets"])
+def test_figures_of_where_it_breaks_are_those_of_their_run(dataset: str) -> None:
+    kept = read_figures(KEPT / "limits.csv")
+    own = kept[kept["dataset"] == dataset].set_index(["method", "figure"])["mean"]
+    cells = []
+    for method in ("consensus", "crf", "voxresnet_full"):
+        strict, agnostic = (f"{own[method, figure]:.1f}" for figure in ("miou", "miou_agnostic"))
+        cells.append(strict if strict == agnostic else f"{strict} ({agnostic})")
+    cells.append(f"{max(own[rule, 'miou'] for rule in TRIVIAL):.1f}")
+    found = re.search(rf"^\| `{dataset}`[^|]*\|(.*)\|$", RESULTS, re.M)
+    assert found
+    assert [cell.strip() for cell in found.group(1).split("|")[:4]] == cells
 
 
 def _printed(place: str, method: str) -> float:
