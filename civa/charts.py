@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
-from civa.figures import notice, shortened
+from civa.figures import LINE_COLOUR, notice, shortened
 from civa.runs import method_title
 from civa.scores import paired
 
@@ -22,7 +22,6 @@ matplotlib.use("agg")
 
 PALETTE = ("#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#222222", "#999933", "#882255", "#8a8a8a")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-LINE_COLOUR = "#444444"
 
 
 def class_style(number: int) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from scipy import ndimage
 matplotlib.use("agg")
 
 TRUTH_COLOUR, FOUND_COLOUR = "#00a37a", "#d1480f"
+LINE_COLOUR = "#444444"
 AXES = ("z", "y", "x")  # of an array (d, h, w)
 
 # Layout of a comparison, in inches.

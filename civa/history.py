@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,12 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from civa.figures import FOUND_COLOUR, notice
+from civa.figures import FOUND_COLOUR, LINE_COLOUR, notice
 from civa.runs import method_title
 
-matplotlib.use("agg")
-
-LOSS_COLOUR, FIGURE_COLOUR, LINE_COLOUR = "#777777", "#0072b2", "#444444"
+LOSS_COLOUR, FIGURE_COLOUR = "#777777", "#0072b2"
 NETWORKS = {"iva": "inter-voxel affinity network"}  # titles that differ from the method's
 CHOICES = {"merged": "merged map"}
 SETTINGS = {  # key of a chosen value -> what it is

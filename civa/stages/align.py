@@ -46,9 +46,9 @@ def run(
     ``alignment`` lists class, number of the average, pose, score (log-likelihood against no
     particle) and trust: how many robust standard deviations the score lies above the median of the
     average's training volumes.  Where the classifier is less sure than ``least_confidence``, or a
-    volume fits badly, other classes than that of the column ``told`` are tried; below
-    ``least_trust``, the ``other_centres`` brightest blobs as well (`civa.assignment`).  ``star``
-    holds the same poses as RELION reads them.
+    volume fits badly or too well, other classes than that of the column ``told`` are tried; below
+    ``least_trust``, or with a score that chance would reach, the ``other_centres`` brightest blobs
+    as well (`civa.assignment`).  ``star`` holds the same poses as RELION reads them.
     """
     device = prepare(0, threads, gpu)
     data = ParticleSet(particles, split)
