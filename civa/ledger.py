@@ -4,7 +4,7 @@ Some checks need a ground truth and compare masks with it; the others need nothi
 image-level labels, so that they say something about data that nobody has segmented.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from civa.dataset import BACKGROUND
 from civa.limits import FULL_SHARE, LIMITS, VERDICTS
-from civa.metrics import iou, is_annotated, score_images
-from civa.scores import paired
+from civa.masks import spread
+from civa.scores import miou, paired_gain
 
 COLUMNS = ("stage", "check", "value", "unit", "expected", "verdict", "advice")
 TEXT = [column for column in COLUMNS if column != "value"]
-CHUNK = 64  # volumes that are compared at a time
 
 # Rows of the method in the order of the pipeline, and the stage that each shows.
 STAGES = {
@@ -73,97 +71,6 @@ def line(
         *(expected, verdict, (advice or limit.advice) if verdict in ("amber", "red") else ""),
     )
     return dict(zip(COLUMNS, cells, strict=True))
-
-
-# --- what is measured -------------------------------------------------------------------------
-
-
-def sizes(masks: NDArray) -> NDArray[np.float64]:
-    """Count the foreground voxels of every mask of a stack (n, d, h, w).
-
-    Returns
-    -------
-    (n,), NaN where there is no prediction.
-    """
-    found = np.empty(len(masks))
-    for part in _chunks(len(masks)):
-        chunk = np.asarray(masks[part])
-        voxels = np.count_nonzero(chunk > BACKGROUND, axis=(1, 2, 3))
-        found[part] = np.where(is_annotated(chunk), voxels, np.nan)
-    return found
-
-
-def agreement(first: NDArray, second: NDArray) -> NDArray[np.float64]:
-    """IoU of two stacks of masks (n, d, h, w), volume by volume, whatever their labels.
-
-    Returns
-    -------
-    (n,) in [0, 1]; NaN where either mask is empty or missing.
-    """
-    found = np.empty(len(first))
-    for part in _chunks(len(first)):
-        one, other = (np.asarray(stack[part]) > BACKGROUND for stack in (first, second))
-        both = one.any(axis=(1, 2, 3)) & other.any(axis=(1, 2, 3))
-        found[part] = np.where(both, iou(one, other), np.nan)
-    return found
-
-
-def supervision_miou(masks: NDArray, truth: NDArray, rows: NDArray[np.int64]) -> float:
-    """Strict mean IoU, in per cent, of the volumes ``rows`` that have a ground truth.
-
-    Parameters
-    ----------
-    masks, truth
-        (n, d, h, w) labels.
-    rows
-        (m,) positions, the training part.
-
-    Returns
-    -------
-    NaN where none of them has a ground truth and a mask.
-    """
-    found: list[float] = []
-    for part in _chunks(len(rows)):
-        mask, known = np.asarray(masks[rows[part]]), np.asarray(truth[rows[part]])
-        usable = is_annotated(mask) & is_annotated(known)
-        if usable.any():
-            found += score_images(mask[usable], known[usable])["iou"].tolist()
-    return 100 * float(np.mean(found)) if found else np.nan
-
-
-def spread(voxels: NDArray[np.float64], classes: ArrayLike) -> tuple[str, float]:
-    """Find the class whose masks differ most in size.
-
-    Parameters
-    ----------
-    voxels
-        (n,) sizes from `sizes`; empty and missing masks are left out.
-    classes
-        (n,) names.
-
-    Returns
-    -------
-    Its name, and the standard deviation of its sizes over their mean, in per cent; NaN where no
-    class has two masks.
-    """
-    groups = pd.Series(voxels).where(voxels > 0).groupby(np.asarray(classes))
-    ratios = (100 * groups.std() / groups.mean()).dropna()
-    return (str(ratios.idxmax()), float(ratios.max())) if len(ratios) else ("", np.nan)
-
-
-def paired_gain(before: pd.DataFrame, after: pd.DataFrame) -> float:
-    """Mean gain in IoU over the images that are scored in both tables, in points."""
-    pairs = paired(before, after)
-    return float((pairs["after"] - pairs["before"]).mean())
-
-
-def miou(scores: pd.DataFrame) -> float:
-    """Strict mean IoU of scored images, in per cent; NaN where there is none."""
-    return 100 * float(scores["iou"].mean())
-
-
-def _chunks(n: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, n, CHUNK))
 
 
 # --- lines, stage by stage --------------------------------------------------------------------

@@ -41,3 +41,14 @@ def paired(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     merged = merged.dropna(subset=["iou_before", "iou_after"]).reset_index(drop=True)
     both = {word: 100 * merged[f"iou_{word}"] for word in ("before", "after")}
     return merged[["id", "class"]].assign(**both)
+
+
+def paired_gain(before: pd.DataFrame, after: pd.DataFrame) -> float:
+    """Mean gain in IoU over the images that are scored in both tables, in points."""
+    pairs = paired(before, after)
+    return float((pairs["after"] - pairs["before"]).mean())
+
+
+def miou(scores: pd.DataFrame) -> float:
+    """Strict mean IoU of scored images, in per cent; NaN where there is none."""
+    return 100 * float(scores["iou"].mean())

@@ -1,7 +1,6 @@
 """Products of one run -> its quality ledger: every stage, with and without a ground truth."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,10 @@ from numpy.typing import NDArray
 from civa import ledger
 from civa.dataset import ParticleSet, read_predictions
 from civa.files import read_json, write_csv
+from civa.masks import agreement, sizes, supervision_miou
 from civa.metrics import is_annotated
 from civa.runs import method_title
+from civa.scores import miou, read_scores
 from civa.volume import read_stack, stack_voxel_size
 
 logger = logging.getLogger(__name__)
@@ -49,23 +50,23 @@ def run(
     cam, labels, proposal, refined, truth = (
         _read_masks(path, len(classes)) for path in (gradcam, pseudo_labels, iva, crf, masks)
     )
-    tables = _read_scores(scores)
-    rules = {method_title(name): table for name, table in _read_scores(trivial).items()}
+    tables = {path.stem: read_scores(path) for path in scores}
+    rules = {method_title(path.stem): read_scores(path) for path in trivial}
     box = int(np.prod(cam.shape[1:]))
-    found, after = ledger.sizes(proposal), ledger.sizes(refined)
+    found, after = sizes(proposal), sizes(refined)
     right = read_predictions(predictions, data.table)[test] == data.labels[test]
-    supervision = ledger.supervision_miou(labels, truth, data.parts["train"])
+    supervision = supervision_miou(labels, truth, data.parts["train"])
     lines = [
         *ledger.data_lines(classes, data.parts["train"], int(is_annotated(truth)[test].sum())),
         *ledger.classifier_lines(_class_accuracy(metrics), classes[test], right),
         *ledger.score_lines("gradcam", tables),
-        *ledger.mask_lines("Grad-CAM", ledger.sizes(cam), box),
+        *ledger.mask_lines("Grad-CAM", sizes(cam), box),
         *ledger.score_lines("cooccurrence", tables),
         ledger.line("pseudo labels", "pseudo_labels", supervision),
-        *ledger.mask_lines("pseudo labels", ledger.sizes(labels), box),
+        *ledger.mask_lines("pseudo labels", sizes(labels), box),
         *ledger.score_lines("iva", tables),
         *ledger.mask_lines("affinity network", found, box),
-        *ledger.proposal_lines(ledger.agreement(proposal, cam)),
+        *ledger.proposal_lines(agreement(proposal, cam)),
         ledger.spread_line("affinity network", found, classes),
         *ledger.score_lines("crf", tables),
         ledger.class_line(tables),
@@ -75,9 +76,9 @@ def run(
         ledger.trivial_line(tables, rules),
     ]
     if averages and alignment and consensus:
-        masked = ledger.sizes(_read_masks(consensus, len(classes)))
+        masked = sizes(_read_masks(consensus, len(classes)))
         misfits = pd.read_csv(alignment)["misfit"]
-        reached = ledger.miou(tables["consensus"]) if "consensus" in tables else np.nan
+        reached = miou(tables["consensus"]) if "consensus" in tables else np.nan
         lines += [
             *ledger.consensus_lines(read_json(averages)["averages"], misfits),
             ledger.line(ledger.CONSENSUS, "consensus", reached),
@@ -99,21 +100,6 @@ def _read_masks(path: Path, n: int) -> NDArray:
             "particle table; rerun the stage that made it"
         )
     return stack
-
-
-def _read_scores(paths: tuple[Path, ...]) -> Mapping[str, pd.DataFrame]:
-    """Read scores of test images; file name without its suffix -> table."""
-    tables = {}
-    for path in paths:
-        table = pd.read_csv(path, dtype={"id": str, "class": str}, keep_default_na=False)
-        missing = [column for column in ("id", "class", "iou") if column not in table]
-        if missing:
-            raise ValueError(
-                f"{path} has the columns {list(table.columns)}: scores also have {missing}; rerun "
-                "'score'"
-            )
-        tables[path.stem] = table.assign(iou=pd.to_numeric(table["iou"], errors="coerce"))
-    return tables
 
 
 def _class_accuracy(metrics: Path) -> float:
