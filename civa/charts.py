@@ -6,7 +6,6 @@ marker in every chart; green and orange are left to ground truth and to what was
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,8 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from civa.figures import LINE_COLOUR, notice, shortened
 from civa.runs import method_title
 from civa.scores import paired
-
-matplotlib.use("agg")
 
 PALETTE = ("#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#222222", "#999933", "#882255", "#8a8a8a")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from civa.limits import FULL_SHARE, LIMITS, VERDICTS
 from civa.masks import spread
-from civa.scores import miou, paired_gain
+from civa.metrics import miou
+from civa.scores import paired_gain
 
 COLUMNS = ("stage", "check", "value", "unit", "expected", "verdict", "advice")
 TEXT = [column for column in COLUMNS if column != "value"]

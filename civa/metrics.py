@@ -61,6 +61,11 @@ def score_images(prediction: NDArray, truth: NDArray) -> pd.DataFrame:
     )
 
 
+def miou(scores: pd.DataFrame) -> float:
+    """Strict mean IoU of scored images, in per cent; NaN where there is none."""
+    return 100 * float(scores["iou"].mean())
+
+
 def mean_iou(scores: pd.DataFrame) -> dict[str, float]:
     """Average per-image scores into the figures of the paper's tables, in per cent.
 
@@ -76,7 +81,7 @@ def mean_iou(scores: pd.DataFrame) -> dict[str, float]:
     """
     per_class = 100 * scores.groupby("class", sort=True)["iou"].mean()
     return {
-        "miou": 100 * float(scores["iou"].mean()),
+        "miou": miou(scores),
         "class_miou": float(per_class.mean()),
         "miou_agnostic": 100 * float(scores["iou_agnostic"].mean()),
         **{str(name): float(value) for name, value in per_class.items()},

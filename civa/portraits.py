@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from civa.figures import FOUND_COLOUR, TRUTH_COLOUR, shortened
-
-matplotlib.use("agg")
 
 CRITERIA = (0.5, 0.143)  # of the FSC
 

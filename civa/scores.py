@@ -47,8 +47,3 @@ def paired_gain(before: pd.DataFrame, after: pd.DataFrame) -> float:
     """Mean gain in IoU over the images that are scored in both tables, in points."""
     pairs = paired(before, after)
     return float((pairs["after"] - pairs["before"]).mean())
-
-
-def miou(scores: pd.DataFrame) -> float:
-    """Strict mean IoU of scored images, in per cent; NaN where there is none."""
-    return 100 * float(scores["iou"].mean())

@@ -220,7 +220,10 @@ def spoil_scores(run: Run) -> None:
         (spoil_masks, "iva.mrcs holds 3 volumes: expected one for each of the 20 rows"),
         (spoil_predictions, "predictions.csv does not list the same ids"),
         (spoil_metrics, "classifier.json holds ['accuracy']: expected test_class_accuracy"),
-        (spoil_scores, "crf.csv has no column ['iou', "),
+        (
+            spoil_scores,
+            "crf.csv has no column ['iou', 'iou_agnostic', 'voxels', 'true_voxels']: expected",
+        ),
     ],
 )
 def test_files_that_do_not_fit_are_named(

@@ -11,9 +11,9 @@ from civa import ledger
 from civa.dataset import ParticleSet, read_predictions
 from civa.files import read_json, write_csv
 from civa.masks import agreement, sizes, supervision_miou
-from civa.metrics import is_annotated
+from civa.metrics import is_annotated, miou
 from civa.runs import method_title
-from civa.scores import miou, read_scores
+from civa.scores import read_scores
 from civa.volume import read_stack, stack_voxel_size
 
 logger = logging.getLogger(__name__)
