@@ -11,15 +11,18 @@ def read_scores(path: Path) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a column is missing.
+        If a column is missing, or an IoU is not a number.
     """
     figures = ("iou", "iou_agnostic", "voxels", "true_voxels")
-    table = pd.read_csv(
-        path,
-        dtype={"id": str, "class": str},
-        keep_default_na=False,  # a class may be called NA
-        na_values={column: ["", "nan"] for column in figures},
-    )
+    try:
+        table = pd.read_csv(
+            path,
+            dtype={"id": str, "class": str, "iou": float, "iou_agnostic": float},
+            keep_default_na=False,  # a class may be called NA
+            na_values={column: ["", "nan"] for column in figures},
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} is no table of scores ({error}); rerun 'score'") from error
     missing = [column for column in ("id", "class", *figures) if column not in table]
     if missing:
         raise ValueError(

@@ -210,6 +210,11 @@ def spoil_metrics(run: Run) -> None:
     write_json(run.path("classifier.json"), {"accuracy": 1.0})
 
 
+def spoil_figures(run: Run) -> None:
+    columns = "id,class,iou,iou_agnostic,voxels,true_voxels"
+    run.path("scores/crf.csv").write_text(f"{columns}\n001,one,x,0.5,1,1\n")
+
+
 def spoil_scores(run: Run) -> None:
     run.path("scores/crf.csv").write_text("id,class\n001,one\n")
 
@@ -220,6 +225,7 @@ def spoil_scores(run: Run) -> None:
         (spoil_masks, "iva.mrcs holds 3 volumes: expected one for each of the 20 rows"),
         (spoil_predictions, "predictions.csv does not list the same ids"),
         (spoil_metrics, "classifier.json holds ['accuracy']: expected test_class_accuracy"),
+        (spoil_figures, "crf.csv is no table of scores (could not convert string to float: 'x')"),
         (
             spoil_scores,
             "crf.csv has no column ['iou', 'iou_agnostic', 'voxels', 'true_voxels']: expected",
