@@ -10,12 +10,15 @@ logger = logging.getLogger(__name__)
 
 MEAN_SHIFT_STEPS = 5
 CAM_SHARE = 0.10  # of the voxels of a map: its peak
+LEAST_WEIGHT = 1e-12  # of density under a window: less counts as none (volumes are standardised)
 
 
 def mean_shift(
     density: NDArray, starts: NDArray[np.float64], *, window: float
 ) -> NDArray[np.float64]:
     """Move positions to the centre of the density within a Gaussian window, a few times.
+
+    A position without any density within its window stays where it is, with a warning.
 
     Parameters
     ----------
@@ -32,11 +35,21 @@ def mean_shift(
     """
     voxels = np.indices(density.shape[1:]).reshape(3, -1).astype(float)  # (3, p)
     centres = np.array(starts, dtype=float)
+    stranded = 0
     for row, volume in enumerate(density):
         for _ in range(MEAN_SHIFT_STEPS):
-            squared = ((voxels - centres[row][:, None]) ** 2).sum(axis=0)
+            squared = ((voxels - centres[row][:, None]) ** 2).sum(axis=0)  # (p,)
             weights = volume.ravel() * np.exp(-0.5 * squared / window**2)
-            centres[row] = voxels @ weights / max(weights.sum(), 1e-12)
+            if weights.sum() <= LEAST_WEIGHT:
+                stranded += 1
+                break
+            centres[row] = voxels @ weights / weights.sum()
+    if stranded:
+        logger.warning(
+            "%d of %d volumes have no density within %g voxels of where the search for their "
+            "target begins, and are centred there: look for boxes that are empty or padded",
+            *(stranded, len(density), window),
+        )
     return centres
 
 

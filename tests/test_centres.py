@@ -16,9 +16,25 @@ def test_mean_shift_climbs_to_a_blob_within_its_reach():
     assert found == pytest.approx([9.3, 14.0, 11.6], abs=0.15)
 
 
-def test_mean_shift_stays_where_there_is_nothing_but_takes_no_nan():
-    (found,) = mean_shift(np.zeros((1, 8, 8, 8)), np.array([[4.0, 4.0, 4.0]]), window=2.0)
-    assert np.isfinite(found).all()
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_mean_shift_stays_where_there_is_no_density_and_says_so(value, caplog):
+    # the first volume has its blob in reach; nothing draws the second one away from its start
+    density = np.stack([blob((9.3, 14.0, 11.6)), np.full((24, 24, 24), value)])
+    starts = np.array([[11.0, 12.0, 12.0], [4.0, 5.0, 6.5]])
+    with caplog.at_level("WARNING", logger="civa"):
+        found = mean_shift(density, starts, window=2.0)
+    assert found[0] == pytest.approx([9.3, 14.0, 11.6], abs=0.15)
+    assert found[1].tolist() == [4.0, 5.0, 6.5]
+    assert "1 of 2 volumes have no density within 2 voxels" in caplog.text
+
+
+def test_mean_shift_stays_where_density_is_out_of_reach():
+    # a single voxel 20 windows away: its weight, exp(-200), is 1e-87
+    density = np.zeros((1, 24, 24, 24))
+    density[0, 2, 12, 12] = 1.0
+    assert mean_shift(density, np.array([[22.0, 12.0, 12.0]]), window=1.0).tolist() == [
+        [22.0, 12.0, 12.0]
+    ]
 
 
 def test_above_mean_is_never_negative_and_0_below_the_mean():
