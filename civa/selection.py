@@ -1,5 +1,6 @@
 """Choosing thresholds and weights on the validation part (Sec. 5), never on test."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -51,9 +52,24 @@ def top_fraction(maps: NDArray, fraction: float) -> NDArray[np.bool_]:
 def choose(
     candidates: Iterable[Choice], quality: Callable[[Choice], float]
 ) -> tuple[Choice, dict[str, float]]:
-    """Return the candidate of highest quality, the first one on ties, and all qualities."""
+    """Return the candidate of highest quality, the first one on ties, and all qualities.
+
+    A quality that is not a number is none: its candidate is not chosen.
+
+    Raises
+    ------
+    ValueError
+        If no candidate has a quality.
+    """
     qualities = [(candidate, quality(candidate)) for candidate in candidates]
-    best, _ = max(qualities, key=lambda pair: pair[1])
+    measured = [pair for pair in qualities if not math.isnan(pair[1])]
+    if not measured:
+        raise ValueError(
+            f"no quality of {[candidate for candidate, _ in qualities]} is a number, so none of "
+            "them can be chosen: look for broken volumes or masks in the validation part, or "
+            "state the setting instead of having it searched"
+        )
+    best, _ = max(measured, key=lambda pair: pair[1])
     return best, {str(candidate): round(value, 3) for candidate, value in qualities}
 
 

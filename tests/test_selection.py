@@ -95,6 +95,22 @@ def test_ties_take_the_first_candidate() -> None:
     assert choose(["one", "two", "three"], lambda name: float(name != "one"))[0] == "two"
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_quality_that_is_not_a_number_never_wins(place: int) -> None:
+    # the second best of three candidates is chosen where the best has no quality
+    values = [1.0, 2.0, 3.0]
+    values[place] = np.nan
+    best, qualities = choose(["a", "b", "c"], lambda name: values["abc".index(name)])
+    assert best == {0: "c", 1: "c", 2: "b"}[place]
+    assert np.isnan(qualities["abc"[place]])
+    assert len(qualities) == 3
+
+
+def test_without_any_quality_nothing_is_chosen() -> None:
+    with pytest.raises(ValueError, match=r"no quality of \[0\.1, 0\.2\] is a number.*validation"):
+        choose([0.1, 0.2], lambda candidate: float("nan"))
+
+
 def test_quality_is_measured_once_per_candidate() -> None:
     measured: list[int] = []
     choose(iter([1, 2]), lambda candidate: measured.append(candidate) or 0.0)
