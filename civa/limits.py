@@ -202,8 +202,9 @@ LIMITS = {
     ),
     "trivial": Limit(
         *("lead over the best trivial rule", "points", 2, 0),
-        "a method that does not beat smoothing and a threshold is not worth its training; other "
-        "test images would move a mean by about 2 points",
+        "a method that does not beat smoothing and a threshold is not worth its training; the rule "
+        "is the best on the test images themselves, which flatters it; other test images would "
+        "move a mean by about 2 points",
         "use the trivial rule for these data, or improve the first stage above that is not "
         "green; see variants in the summary table for settings that did better",
     ),

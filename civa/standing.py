@@ -62,7 +62,8 @@ def _standing(figures: pd.DataFrame, has_ledger: bool) -> str:
     if best:
         text += (
             f" The best trivial rule ({escape(METHODS[best].title)}) reaches "
-            f"{_spread(scored[best])} without learning anything."
+            f"{_spread(scored[best])} without learning anything; it is the best on the test images "
+            "themselves, which flatters it."
         )
     if FULL in scored and scored[FULL]["mean"] > 0:
         full = scored[FULL]

@@ -107,3 +107,18 @@ def _printed(place: str, method: str) -> float:
     values = [table.value(place, method, "miou") for table in TABLES]
     known = [value for value in values if pd.notna(value)]
     return known[0] if known else float("nan")
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/results.md", "docs/conventions.md"]
+)
+def test_what_is_chosen_on_test_is_excepted_where_choices_on_validation_are_claimed(
+    page: str,
+) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    claims = list(re.finditer("every choice on validation|never on test", text))
+    assert claims
+    for claim in claims:
+        near = text[claim.start() : claim.start() + 300]
+        assert re.search(r"best trivial rule is the best on (the )?test", near), near
+        assert "flatters it" in near
