@@ -111,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.error("civa %s: %s", verb, " ".join(str(error).split()))
         return 1
     except Stopped:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already: no second interruption
         logger.error("civa %s: %s", verb, STOPPED)
         return 128 + signal.SIGTERM
     except Exception as error:

@@ -179,6 +179,28 @@ def test_a_stage_that_is_asked_to_end_says_so_in_its_last_line(
     assert [path.name for path in tmp_path.iterdir()] == ["split.log"]
 
 
+def test_a_stage_that_is_asked_to_end_while_its_products_move_leaves_them_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def run(particles: Path, *, out: Path) -> None:
+        out.write_text("whole")
+
+    move = Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if path.name == "out.csv":  # the first of two: the record follows it
+            os.kill(os.getpid(), signal.SIGTERM)
+        return move(path, target)
+
+    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    monkeypatch.setattr(Path, "replace", interrupted)
+    particles, out = tmp_path / "p.csv", tmp_path / "out.csv"
+    particles.write_text("id,class\n")
+    assert main(["split", "--particles", str(particles), "--out", str(out)]) == 143
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["out.csv", "out.csv.provenance.json", "p.csv"]
+
+
 def test_a_state_belongs_to_the_inputs_settings_and_code_that_shape_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
