@@ -1,10 +1,11 @@
 """The one training loop, its published and its working schedules (Sec. 4.5, 5.4, Eq. 10)."""
 
 import logging
+import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -195,7 +196,8 @@ def fit(
     Raises
     ------
     ValueError
-        If the loss is not finite: the rate is too high or a volume is broken.
+        If the loss is not finite: the rate is too high or a volume is broken.  On a GPU losses are
+        looked at after every epoch, before anything of it is kept.
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, schedule)
@@ -210,20 +212,18 @@ def fit(
         epoch = len(history) + 1
         started = time.monotonic()
         model.train()
-        losses = []
+        losses: list[Tensor] = []
         for batch in batches(n, schedule.batch_size, generator):
             loss = batch_loss(batch, generator)
-            if not torch.isfinite(loss):
-                raise ValueError(
-                    f"the loss is {loss.item()} in epoch {epoch}: lower the learning rate, or "
-                    "look for broken volumes"
-                )
+            losses.append(loss.detach())
+            if not _reading_waits(loss):
+                _finite(losses[-1:], epoch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             decay.step()
-            losses.append(loss.item())
-        record = {"epoch": epoch, "loss": sum(losses) / len(losses), **after_epoch(epoch)}
+        values = _finite(losses, epoch)
+        record = {"epoch": epoch, "loss": sum(values) / len(values), **after_epoch(epoch)}
         record["seconds"] = round(time.monotonic() - started, 2)
         logger.info("  ".join(f"{key} {value:.4g}" for key, value in record.items()))
         progress.add(record, keep_best)
@@ -232,6 +232,29 @@ def fit(
     if progress.best_state is not None:
         model.load_state_dict(progress.best_state)
     return history
+
+
+def _reading_waits(loss: Tensor) -> bool:
+    """Tell whether a value is read only after all that was queued on its device is computed."""
+    return loss.device.type != "cpu"
+
+
+def _finite(losses: Sequence[Tensor], epoch: int) -> list[float]:
+    """Return losses as numbers; read from their device in one go.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not finite.
+    """
+    values: list[float] = torch.stack(list(losses)).tolist()
+    for value in values:
+        if not math.isfinite(value):
+            raise ValueError(
+                f"the loss is {value} in epoch {epoch}: lower the learning rate, or look for "
+                "broken volumes"
+            )
+    return values
 
 
 def _is_exhausted(progress: Progress, schedule: Schedule, keep_best: str | None) -> bool:

@@ -2,14 +2,19 @@
 
 from dataclasses import replace
 from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from civa import training
 from civa.affinity import affinity_loss, pair_offsets, path_groups
 from civa.classifier import build_classifier, classification_loss
 from civa.iva import AffinityNetwork
+from civa.resume import Checkpoint
 from civa.training import (
     CLASSIFIER_SCHEDULES,
     IVA_SCHEDULES,
@@ -127,6 +132,71 @@ def test_a_loss_that_is_not_finite_ends_the_training(broken: float) -> None:
     with pytest.raises(ValueError, match=r"the loss is (nan|inf) in epoch 1: lower the learning"):
         fit(model, lambda batch, _: model.value * broken + broken, n=4, schedule=PLAIN, seed=1)
     assert model.value.item() == 0
+
+
+class Readings(TorchDispatchMode):
+    """Counts how often one value is read from a tensor: on a GPU, each waits for all its work."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def losses_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let losses be read as from a GPU, where reading one waits for everything before it."""
+    monkeypatch.setattr(training, "_reading_waits", lambda loss: True, raising=False)
+
+
+def test_no_step_waits_for_the_loss_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 16 volumes in batches of 4, 5 epochs: 20 steps.  SGD: Adam reads its own counter of steps.
+    schedule = replace(PLAIN, optimizer="sgd", learning_rate=0.01)
+    losses_wait(monkeypatch)
+    with Readings() as readings:
+        _, history = train(schedule)
+    assert len(history) == 5
+    assert readings.count == 0
+
+
+def test_losses_read_epoch_by_epoch_are_those_read_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stepwise, expected = train()
+    losses_wait(monkeypatch)
+    deferred, history = train()
+    assert torch.equal(deferred.weight, stepwise.weight)
+    assert [r["loss"] for r in history] == [r["loss"] for r in expected]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_of_an_epoch_with_a_broken_loss_nothing_is_kept(
+    waits: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if waits:
+        losses_wait(monkeypatch)
+    model, checkpoint, measured, steps = Scalar(), Checkpoint(tmp_path / "state", "a"), [], []
+
+    def batch_loss(batch: Tensor, _: torch.Generator) -> Tensor:
+        steps.append(batch)
+        # 2 steps per epoch: the first of epoch 3 is broken, all later ones too if it is not seen
+        return model.value.square() if len(steps) < 5 else model.value * float("nan")
+
+    with pytest.raises(ValueError, match=r"the loss is nan in epoch 3: lower the learning rate"):
+        fit(
+            model,
+            batch_loss,
+            n=8,
+            schedule=PLAIN,
+            seed=1,
+            after_epoch=lambda epoch: measured.append(epoch) or {},
+            checkpoint=checkpoint,
+        )
+    assert measured == [1, 2]
+    state = checkpoint.load()
+    assert state is not None
+    assert len(state["history"]) == 2
+    assert torch.isfinite(state["model"]["value"])
 
 
 def test_history_keeps_what_is_measured_after_each_epoch() -> None:
