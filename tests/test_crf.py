@@ -1,12 +1,22 @@
 """The 3-D CRF against an exact mean field, and its unary term."""
 
+import pickle
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
+from civa.baselines import lowpass
 from civa.crf import SEARCH, CrfParameters, foreground_probability, refine
+from civa.files import read_json, write_csv, write_json
 from civa.selection import FRACTIONS, top_fraction
+from civa.stages import crf
 from civa.stages.crf import _calibrated
+from civa.volume import read_stack, standardize, write_stack
 
 EDGE = 8
 SHAPE = (EDGE, EDGE, EDGE)
@@ -230,3 +240,60 @@ def test_brighter_voxels_of_a_merged_map_are_surer() -> None:
     assert (np.diff(probability) >= 0).all()
     assert probability[0] < 0.01
     assert probability[-1] > 0.99
+
+
+class Tasks:
+    """A pool of this process, which notes how many bytes would go to a worker and back."""
+
+    sent: ClassVar[list[int]] = []
+
+    def __init__(self, max_workers: int) -> None:
+        Tasks.sent = []
+
+    def __enter__(self) -> "Tasks":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def map(self, work: Any, *columns: Iterable[Any], chunksize: int = 1) -> Iterator[Any]:
+        for task in zip(*columns, strict=True):
+            sent = pickle.dumps((work, task))
+            Tasks.sent.append(len(sent))
+            work, task = pickle.loads(sent)
+            yield work(*task)
+
+
+@pytest.mark.parametrize("choice", [{"threshold": 0.6}, {"fraction": 0.05}])
+def test_workers_open_their_volumes_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: dict[str, float]
+) -> None:
+    n, edge = 11, 16  # more than one task, and a last one that is not full
+    generator = np.random.default_rng(0)
+    volumes = generator.normal(size=(n, edge, edge, edge)).astype(np.float32)
+    volumes[:, 5:11, 5:11, 5:11] += 1.5
+    segmentation = np.clip(0.4 + 0.2 * volumes, 0, 1).astype(np.float16)
+    proposals = (segmentation > 0.6).astype(np.int8)
+    masks = np.zeros_like(proposals)
+    for name, stack in (("v", volumes), ("s", segmentation), ("p", proposals), ("m", masks)):
+        write_stack(tmp_path / name, stack, voxel_size_angstrom=10)
+    table = pd.DataFrame({"id": [f"v{row}" for row in range(n)], "class": "a", "label": 1})
+    write_csv(tmp_path / "particles", table)
+    write_csv(tmp_path / "split", table[["id", "class"]].assign(part="test"))
+    write_csv(tmp_path / "predictions", table[["id", "label"]].assign(guide=1))
+    write_json(tmp_path / "cut", choice)
+    inputs = [tmp_path / x for x in ("v", "s", "p", "cut", "m", "particles", "split")]
+    products = {"out": tmp_path / "out", "choice": tmp_path / "choice"}
+    monkeypatch.setattr(crf, "ProcessPoolExecutor", Tasks)
+    crf.run(*inputs, tmp_path / "predictions", **products, search=False, guide_sigma=1.5)
+    assert Tasks.sent
+    assert max(Tasks.sent) < volumes[0].nbytes / 4  # a few paths: no volume is sent
+
+    maps, cut = _calibrated(segmentation, choice)  # all at once, as no worker sees them
+    probability = foreground_probability(maps, proposals > 0, cut)
+    guides = standardize(lowpass(standardize(volumes), 1.5))
+    pairs = zip(probability, guides, strict=True)
+    expected = np.stack([refine(*pair, CrfParameters()) > 0.5 for pair in pairs])
+    np.testing.assert_array_equal(read_stack(tmp_path / "out"), expected)
+    assert 0 < expected.sum() < expected.size
+    assert read_json(tmp_path / "choice")["empty"] == (~expected.any(axis=(1, 2, 3))).sum()

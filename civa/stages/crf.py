@@ -1,9 +1,9 @@
 """Segmentation -> refined segmentation by the 3-D CRF (Sec. 4.6)."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,39 @@ from civa.selection import Validation, choose
 from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
 
 logger = logging.getLogger(__name__)
+
+ROWS_PER_TASK = 8  # a fraction of a second of work: little waits at the end, little is sent about
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where a worker finds the volumes that it refines: a few paths are sent to it, no arrays.
+
+    Attributes
+    ----------
+    volumes, segmentation, proposals
+        Stacks (n, d, h, w).
+    choice
+        How the segmentation was cut; see `_calibrated`.
+    guide_sigma
+        Standard deviation of the low-pass of the guide, in voxels.
+    """
+
+    volumes: Path
+    segmentation: Path
+    proposals: Path
+    choice: Mapping[str, Any]
+    guide_sigma: float
+
+    def refined(self, rows: NDArray, parameters: CrfParameters) -> NDArray[np.bool_]:
+        """Refine some volumes; return their masks (rows, d, h, w)."""
+        chosen = read_stack(self.proposals)[rows] > BACKGROUND
+        maps, cut = _calibrated(read_stack(self.segmentation)[rows], self.choice)
+        probability = foreground_probability(maps, chosen, cut)
+        boxes = standardize(read_stack(self.volumes)[rows])
+        guides = standardize(lowpass(boxes, self.guide_sigma))
+        pairs = zip(probability, guides, strict=True)
+        return np.stack([refine(*pair, parameters) > 0.5 for pair in pairs])
 
 
 def run(
@@ -60,22 +93,19 @@ def run(
         confidence,
         iterations,
     )
-    chosen = read_stack(proposals) > BACKGROUND
-    maps, cut = _calibrated(read_stack(segmentation), read_json(segment_choice))
-    probability = foreground_probability(maps, chosen, cut)
-    guides = standardize(lowpass(standardize(read_stack(volumes)), guide_sigma))
+    inputs = Inputs(volumes, segmentation, proposals, read_json(segment_choice), guide_sigma)
     validation = Validation(masks, particles, split, predictions)
     tried: dict[str, dict[str, float]] = {}
     with ProcessPoolExecutor(max_workers=threads) as pool:
 
         def refined(rows: NDArray, candidate: CrfParameters) -> NDArray[np.bool_]:
-            work = partial(refine, parameters=candidate)
-            results = pool.map(work, probability[rows], guides[rows], chunksize=8)
-            return np.stack(list(results)) > 0.5
+            work = partial(inputs.refined, parameters=candidate)
+            tasks = np.split(rows, range(ROWS_PER_TASK, len(rows), ROWS_PER_TASK))
+            return np.concatenate(list(pool.map(work, tasks)))
 
         if search and validation.is_possible:
             parameters, tried = _search(parameters, validation, search_volumes, refined)
-        found = refined(np.arange(len(chosen)), parameters)
+        found = refined(np.arange(len(read_stack(proposals))), parameters)
     empty = int((~found.any(axis=(-3, -2, -1))).sum())
     if empty:
         logger.warning("the CRF left %d of %d segmentations empty", empty, len(found))
@@ -85,7 +115,7 @@ def run(
     write_json(choice, {"parameters": asdict(parameters), "validation_miou": tried, "empty": empty})
 
 
-def _calibrated(maps: NDArray, choice: dict[str, Any]) -> tuple[NDArray, float]:
+def _calibrated(maps: NDArray, choice: Mapping[str, Any]) -> tuple[NDArray, float]:
     """Return maps in [0, 1] and the cut that made their masks.
 
     O has a threshold; a merged map, refined where IVA is switched off, was cut at a share of
