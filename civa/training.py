@@ -55,21 +55,30 @@ IVA_SCHEDULES = {
 }
 
 
-def pick_schedule(schedules: dict[str, Schedule], name: str, epochs: int | None) -> Schedule:
-    """Return a schedule by name, with another number of epochs if one is given.
+def pick_schedule(
+    schedules: dict[str, Schedule], name: str, epochs: int | None, patience: int | None = None
+) -> Schedule:
+    """Return a schedule by name, with another number of epochs or patience if one is given.
+
+    A patience of 0 means that training never stops early.
 
     Raises
     ------
     ValueError
-        If the name is unknown or the number of epochs is not positive.
+        If the name is unknown, the number of epochs is not positive, or patience is negative.
     """
     if name not in schedules:
         raise ValueError(f"schedule must be one of {tuple(schedules)} (got '{name}')")
-    if epochs is None:
-        return schedules[name]
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1 (got {epochs})")
-    return replace(schedules[name], epochs=epochs)
+    chosen = schedules[name]
+    if epochs is not None:
+        if epochs < 1:
+            raise ValueError(f"epochs must be at least 1 (got {epochs})")
+        chosen = replace(chosen, epochs=epochs)
+    if patience is not None:
+        if patience < 0:
+            raise ValueError(f"patience must be at least 0, which is never (got {patience})")
+        chosen = replace(chosen, patience=patience or None)
+    return chosen
 
 
 def prepare(seed: int, threads: int, gpu: str = "auto") -> torch.device:

@@ -1,6 +1,6 @@
 """train-segmenter, apply-segmenter and score on a tiny data set of bright balls and bars."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +297,17 @@ def test_patience_ends_the_training(data: Data, monkeypatch: pytest.MonkeyPatch)
     assert metrics["epochs"] == 3  # epochs 2 and 3 are no better than 1
     assert metrics["epoch"] == 1
     assert metrics["validation_miou"] == 3
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(None, 2), (0, 4), (3, 4), (1, 2)])
+def test_patience_0_switches_off_that_of_the_schedule(
+    data: Data, monkeypatch: pytest.MonkeyPatch, patience: int | None, epochs: int
+) -> None:
+    impatient = replace(supervised.SEGMENTER_SCHEDULES["voxresnet"], patience=1)
+    monkeypatch.setitem(supervised.SEGMENTER_SCHEDULES, "voxresnet", impatient)
+    figures = iter([3.0, 2.0, 2.0, 2.0])  # no epoch is better than the first
+    monkeypatch.setattr(train_segmenter, "best_cut", lambda *_: (0.5, {"0.5": next(figures)}))
+    assert data.train(epochs=4, patience=patience)["epochs"] == epochs
 
 
 @pytest.mark.parametrize("network", ["voxresnet", "unet"])

@@ -80,6 +80,18 @@ def test_epochs_must_be_positive() -> None:
         pick_schedule(IVA_SCHEDULES, "paper", 0)
 
 
+def test_patience_of_a_schedule_can_be_replaced_and_switched_off() -> None:
+    schedules = {"plain": replace(PLAIN, patience=7)}
+    assert pick_schedule(schedules, "plain", None).patience == 7
+    assert pick_schedule(schedules, "plain", None, patience=2).patience == 2
+    assert pick_schedule(schedules, "plain", 3, patience=0) == replace(PLAIN, epochs=3)
+
+
+def test_patience_must_not_be_negative() -> None:
+    with pytest.raises(ValueError, match=r"patience must be at least 0.*\(got -1\)"):
+        pick_schedule(IVA_SCHEDULES, "paper", None, patience=-1)
+
+
 def test_minimising_the_sum_is_minimising_each_term() -> None:
     # Eq. (10): L = L_B + L_O.  Neither network's gradient of L depends on the other's term.
     generator = torch.Generator().manual_seed(0)

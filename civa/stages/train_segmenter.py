@@ -1,7 +1,6 @@
 """Volumes and labels of voxels -> a baseline with stronger supervision (Sec. 5.3, 5.4)."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +56,9 @@ def run(
 
     ``annotations`` are the ground truth (``full``; ``slice`` looks at one slice of each) or the
     pseudo labels (``pseudo``).  The voxels of the ground truth count for the class that the volume
-    is said to show.  Without an annotated training volume nothing is trained, and
-    the metrics say so.
+    is said to show.  Training stops after ``patience`` epochs without a better validation mIoU: the
+    schedule's own number if none is given, never if it is 0.  Without an annotated training volume
+    nothing is trained, and the metrics say so.
     """
     if supervision not in SUPERVISIONS:
         raise ValueError(f"supervision must be one of {SUPERVISIONS} (got '{supervision}')")
@@ -86,8 +86,7 @@ def run(
         whole, targets = targets, central_slice(targets)
         share = float((targets > 0).sum() / (whole > 0).sum())
         save["annotated_target_voxels"] = round(share, 4)
-    chosen = pick_schedule(SEGMENTER_SCHEDULES, schedule or network, epochs)
-    chosen = replace(chosen, patience=patience or chosen.patience)
+    chosen = pick_schedule(SEGMENTER_SCHEDULES, schedule or network, epochs, patience)
     validation = Validation(masks, particles, split)
     held_out = stack[validation.indices]
 
