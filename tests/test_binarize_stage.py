@@ -61,13 +61,13 @@ def test_a_misclassified_validation_volume_counts_as_missed(data: TinySet) -> No
 
 def test_masks_and_classes_of_other_parts_change_nothing(data: TinySet) -> None:
     data.run("binarize", FILES)
-    before = [data.path(name).read_bytes() for name in ("cut.mrcs", "cut.json")]
+    before = data.contents("cut.mrcs", "cut.json")
     noise = np.random.default_rng(1).integers(0, 3, size=(len(PARTS), *SHAPE)).astype(np.int8)
     noise[1:3] = masks(8, 8, 8, 8, 8)[1:3]
     data.write_stack("masks.mrcs", noise)
     data.write_tables([2, 1, 2, 2, 1], PARTS)
     data.run("binarize", FILES)
-    assert [data.path(name).read_bytes() for name in ("cut.mrcs", "cut.json")] == before
+    assert data.contents("cut.mrcs", "cut.json") == before
 
 
 def test_without_validation_masks_the_default_share_is_kept(data: TinySet) -> None:

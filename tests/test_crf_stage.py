@@ -136,13 +136,13 @@ def test_some_validation_volumes_are_enough_to_search(data: TinySet) -> None:
 
 def test_masks_and_classes_of_other_parts_change_nothing(data: TinySet) -> None:
     data.run("crf", FILES)
-    before = [data.path(name).read_bytes() for name in PRODUCTS]
+    before = data.contents(*PRODUCTS)
     noise = np.random.default_rng(1).integers(0, 3, size=truth().shape).astype(np.int8)
     noise[1:3] = truth()[1:3]
     data.write_stack("masks.mrcs", noise)
     data.write_tables([2, 1, 2, 1], PARTS)
     data.run("crf", FILES, threads=2)  # nor does the number of processes
-    assert [data.path(name).read_bytes() for name in PRODUCTS] == before
+    assert data.contents(*PRODUCTS) == before
 
 
 def test_without_validation_masks_the_given_energies_are_used(data: TinySet) -> None:

@@ -108,13 +108,13 @@ def test_maps_are_those_of_the_label_in_training_and_of_the_prediction_elsewhere
 
 def test_labels_of_held_out_volumes_change_no_map(data: TinySet) -> None:
     data.run("localize", FILES)
-    before = [data.path(name).read_bytes() for name in PRODUCTS.values()]
+    before = data.contents(*PRODUCTS.values())
     table = data.table("predictions.csv").drop(columns="label")
     labels = said()
     labels[3:] = labels[3:] % CLASSES + 1
     data.write_tables(labels, PARTS)
     data.run("localize", FILES)
-    assert [data.path(name).read_bytes() for name in PRODUCTS.values()] == before
+    assert data.contents(*PRODUCTS.values()) == before
     after = data.table("predictions.csv")
     assert after["label"].tolist() == labels.tolist()
     assert after.drop(columns="label").equals(table)

@@ -82,13 +82,13 @@ def test_ranks_are_those_of_the_volume_and_ties_take_the_lowest(data: TinySet) -
 
 def test_masks_and_classes_of_other_parts_change_nothing(data: TinySet) -> None:
     data.run("merge", FILES)
-    before = [data.path(name).read_bytes() for name in ("merged.mrcs", "merged.json")]
+    before = data.contents("merged.mrcs", "merged.json")
     noise = np.random.default_rng(1).integers(0, 3, size=(len(PARTS), *SHAPE)).astype(np.int8)
     noise[1:3] = masks(TOP, TOP, TOP)[1:3]
     data.write_stack("masks.mrcs", noise)
     data.write_tables([2, 1, 2, 2, 1], PARTS)
     data.run("merge", FILES)
-    assert [data.path(name).read_bytes() for name in ("merged.mrcs", "merged.json")] == before
+    assert data.contents("merged.mrcs", "merged.json") == before
 
 
 def test_without_validation_masks_the_default_weighs(data: TinySet) -> None:

@@ -128,13 +128,13 @@ def test_where_the_cam_meets_nothing_the_largest_proposal_is_kept(data: TinySet)
 def test_masks_and_classes_of_other_parts_change_nothing(data: TinySet) -> None:
     products = ("o.mrcs", "iva.mrcs", "iva.json")
     data.run("segment", FILES)
-    before = [data.path(name).read_bytes() for name in products]
+    before = data.contents(*products)
     noise = np.random.default_rng(1).integers(0, 3, size=levels().shape).astype(np.int8)
     noise[1:3] = data.stack("masks.mrcs")[1:3]
     data.write_stack("masks.mrcs", noise)
     data.write_tables([2, 1, 2, 2, 1], PARTS)
     data.run("segment", FILES)
-    assert [data.path(name).read_bytes() for name in products] == before
+    assert data.contents(*products) == before
 
 
 def test_o_is_the_sigmoid_of_the_network_s_answer_volume_by_volume(

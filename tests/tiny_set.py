@@ -16,6 +16,17 @@ from civa.volume import read_stack, stack_voxel_size, write_stack
 VOXEL_SIZE_ANGSTROM = 20.0
 
 
+LABELS_OF_MRC = slice(224, 1024)  # text of the header, with the time of writing
+
+
+def content(path: Path) -> bytes:
+    """Return the bytes of a product, without the time that an MRC file states in its header."""
+    found = bytearray(path.read_bytes())
+    if path.suffix == ".mrcs":
+        found[LABELS_OF_MRC] = bytes(LABELS_OF_MRC.stop - LABELS_OF_MRC.start)
+    return bytes(found)
+
+
 @dataclass(frozen=True)
 class TinySet:
     """Files of a data set in a folder; the classes are ``a``, ``b``, ... in the order of labels."""
@@ -68,6 +79,10 @@ class TinySet:
         """Read a product (n, d, h, w), once its voxel size is seen to be that of the set."""
         assert stack_voxel_size(self.path(name)) == VOXEL_SIZE_ANGSTROM
         return np.array(read_stack(self.path(name)))
+
+    def contents(self, *names: str) -> list[bytes]:
+        """Return what files hold, to be compared with what they hold later."""
+        return [content(self.path(name)) for name in names]
 
     def record(self, name: str) -> dict[str, Any]:
         return read_json(self.path(name))
