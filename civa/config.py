@@ -7,6 +7,7 @@ own default decides.  A data set or a variant may override any key of any later 
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ IMAGING = (  # settings of the simulation that averaging has to know
 )
 
 BASE = "civa-net"  # the variant that overrides nothing
-SCHEMA = Path(__file__).parent.parent / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = files("civa") / "config.schema.yaml"  # lies in the package, also in an installed one
 
 
 def load(path: Path) -> dict[str, Any]:

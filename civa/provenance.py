@@ -63,9 +63,13 @@ def versions() -> dict[str, str]:
 def commit() -> str:
     """Return the commit of this package's source, marked where the source differs from it."""
     git = ["git", "-C", str(Path(__file__).parent)]
-    asked = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "."])
+    asked = (
+        ["ls-files", "--error-unmatch", "__init__.py"],  # else the commit is of a repository
+        ["rev-parse", "HEAD"],  # in which this package happens to be installed
+        ["status", "--porcelain", "--untracked-files=no", "."],
+    )
     try:
-        found, changes = (
+        _, found, changes = (
             subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
             for words in asked
         )

@@ -16,7 +16,7 @@ from civa.training import CLASSIFIER_SCHEDULES, IVA_SCHEDULES
 
 ROOT = Path(__file__).parents[1]
 SMALL = yaml.safe_load((ROOT / "tests" / "small.yaml").read_text())
-SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+SCHEMA = yaml.safe_load(civa_config.SCHEMA.read_text(encoding="utf-8"))
 
 # Section -> the stages whose settings it holds.
 STAGES = {

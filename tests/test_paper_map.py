@@ -73,7 +73,7 @@ def quoted(cell: str) -> list[str]:
 
 @cache
 def schema() -> dict:
-    path = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+    path = ROOT / "civa" / "config.schema.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 

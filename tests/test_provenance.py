@@ -1,12 +1,13 @@
 """Records beside products, and the check that nothing changed since."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from civa import __version__
+from civa import __version__, provenance
 from civa.files import digest, read_json
-from civa.provenance import digests, leaves, record_path, verify, versions, write_record
+from civa.provenance import commit, digests, leaves, record_path, verify, versions, write_record
 
 
 def make(product: Path, *inputs: Path, stage: str = "stage") -> Path:
@@ -105,3 +106,13 @@ def test_leaves_have_the_content_that_was_read(chain: dict[str, Path]) -> None:
 
 def test_an_input_is_its_own_leaf(chain: dict[str, Path]) -> None:
     assert leaves(chain["source"]) == {chain["source"]: digest(chain["source"])}
+
+
+def test_the_commit_is_that_of_the_repository_of_this_package() -> None:
+    folder = Path(provenance.__file__).parent
+    git = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        head = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this copy of the source is no git repository")
+    assert commit().removesuffix(" with changes") == head
