@@ -25,7 +25,7 @@ from typing import Any
 from civa import __version__
 
 if typing.TYPE_CHECKING:
-    from civa.resume import Checkpoint
+    from civa.training.checkpoint import Checkpoint
 
 VERBS = {
     "validate": "check a configuration before any long work starts",
@@ -46,20 +46,20 @@ VERBS = {
     "crf": "segmentation -> refined segmentation",
     "average": "volumes and class labels -> the average of every class",
     "align": "averages -> the pose of the target in every volume",
-    "paste": "averages and poses -> masks",
-    "fall-back": "masks by alignment and by a network -> the network's for misfits",
-    "calibrate": "pasted averages -> probability of every voxel, expected IoU of every mask",
-    "portray": "averages -> a figure of them beside the truth, with FSC",
+    "map-back": "averages and poses -> masks",
+    "replace-outliers": "masks by alignment and by a network -> the network's for misfits",
+    "calibrate": "mapped-back averages -> probability of every voxel, expected IoU of every mask",
+    "plot-averages": "averages -> a figure of them beside the truth, with FSC",
     "train-segmenter": "masks, slices or pseudo labels -> a supervised baseline",
     "apply-segmenter": "a supervised baseline -> masks",
     "trivial": "rules that learn nothing -> masks",
     "score": "masks and ground truth -> one row per test image",
     "assess": "products of a run -> its quality ledger",
     "tabulate": "scores -> tables",
-    "draw": "masks and scores -> figures",
-    "compare": "masks and scores -> baseline and ours in three slices (Figure 4)",
-    "plot": "curves, choices, predictions and scores -> charts",
-    "chart-axes": "figures of the tables -> where the methods break, axis by axis",
+    "plot-overview": "masks and scores -> figures",
+    "plot-comparison": "masks and scores -> baseline and ours in three slices (Figure 4)",
+    "plot-charts": "curves, choices, predictions and scores -> charts",
+    "plot-conditions": "figures of the tables -> where the methods break, axis by axis",
     "report": "tables and figures -> one page",
     "recover": "after Snakemake was killed: its jobs ended, the folder unlocked",
     "trace": "a product -> the files, commands and commits that it came from",
@@ -129,8 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(
     verb: str, function: typing.Callable[..., None], values: dict[str, Any], command: str
 ) -> None:
-    from civa.provenance import digests, write_record  # pandas is slow to import: not for --help
-    from civa.publication import publishing
+    from civa.pipeline.provenance import (  # pandas is slow to import: not for --help
+        digests,
+        write_record,
+    )
+    from civa.pipeline.publishing import publishing
 
     kinds = {name: _kind(parameter) for name, parameter in _parameters(function).items()}
     settings = {name: value for name, value in values.items() if kinds[name] == "setting"}
@@ -159,11 +162,12 @@ def _checkpoint(
     path: Path, verb: str, settings: Mapping[str, Any], read: Mapping[str, str]
 ) -> "Checkpoint":
     """Bind the state of a training to all that shapes it."""
-    from civa.files import digest  # torch is slow to import: for trainings only
-    from civa.resume import Checkpoint
-    from civa.sources import stage_sources
+    from civa.data.files import digest  # torch is slow to import: for trainings only
+    from civa.pipeline.sources import PACKAGE, stage_sources
+    from civa.training.checkpoint import Checkpoint
 
-    code = {source.name: digest(source) for source in stage_sources(_module(verb))}
+    sources = stage_sources(_module(verb))
+    code = {source.relative_to(PACKAGE).as_posix(): digest(source) for source in sources}
     shaped_by = json.dumps([verb, settings, dict(read), code], default=str, sort_keys=True)
     return Checkpoint(path, hashlib.sha256(shaped_by.encode()).hexdigest())
 
@@ -237,7 +241,7 @@ class _Formatter(logging.Formatter):
     """Names products by the place where they belong, not by where they are being written."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from civa.publication import PRIVATE
+        from civa.pipeline.publishing import PRIVATE
 
         return PRIVATE.sub("", super().format(record))
 

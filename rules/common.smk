@@ -5,11 +5,11 @@ import math
 import os
 from pathlib import Path
 
-from civa import config as civa_config
-from civa import resources as civa_resources
-from civa import runs as civa_runs
-from civa import sources
-from civa.paper import TABLES as TABLES_OF_PAPER
+from civa.pipeline import config as civa_config
+from civa.pipeline import resources as civa_resources
+from civa.pipeline import runs as civa_runs
+from civa.pipeline import sources
+from civa.report.paper_figures import TABLES as TABLES_OF_PAPER
 
 TORCH_THREADS = 2  # results are bit-identical only at equal numbers of threads
 GPU_USE = config.get("gpu", "auto")
@@ -36,7 +36,7 @@ BINARIZED = {
 
 # Figures of every run of the method itself.
 CHARTS = ("training", "sweeps", "confusion", "refinement", "distributions")
-AXES = "results/figures/axes.png"
+STRESS_TESTS = "results/figures/stress_tests.png"
 FIGURES = ("overview", "compare", "averages", *CHARTS)
 
 # What tabulate writes: the figures, and beside them Tables 1 to 5 and all rows.
@@ -47,7 +47,7 @@ for table in TABLES_OF_PAPER:
     ]
 TABULATED += [f"results/tables/summary.{kind}" for kind in ("md", "tex")]
 
-# Files of every product of the method; the sections that shape it are in civa/runs.py.
+# Files of every product of the method; the sections that shape it are in civa/pipeline/runs.py.
 FILES = {
     "classifier": ["classifier.safetensors", "classifier.json", "classifier_curve.csv"],
     "seeds": ["gradcam.mrcs", "respondcam.mrcs", "predictions.csv"],
@@ -72,14 +72,17 @@ FILES = {
         "averages.json",
     ],
     "align": ["alignment.csv", "alignment.star"],
-    "paste": [
-        "pasted.mrcs",
+    "map_back": [
+        "mapped_back.mrcs",
         "masks/consensus.mrcs",
         "masks/consensus.json",
         "masks/consensus_tuned.mrcs",
         "masks/consensus_tuned.json",
     ],
-    "fall_back": ["masks/consensus_network.mrcs", "masks/consensus_network.json"],
+    "replace_outliers": [
+        "masks/consensus_network.mrcs",
+        "masks/consensus_network.json",
+    ],
     "calibrate": ["probability.mrcs", "confidence.csv", "calibration.json"],
 }
 for name in civa_runs.BASELINES:
@@ -241,7 +244,7 @@ def main_runs():
 def pictures():
     """The figures of every run of the method itself, and of all of them over conditions."""
     runs = [f"{run}/figures/{name}.png" for run in main_runs() for name in FIGURES]
-    return [AXES, *runs] if "axes" in config else runs
+    return [STRESS_TESTS, *runs] if "stress_tests" in config else runs
 
 
 def finished(files):
@@ -279,7 +282,7 @@ def annotations(wildcards):
     if wildcards.baseline == "voxresnet_pseudo":
         return made("pseudo_labels", "masks/cooccurrence.mrcs")(wildcards)
     if wildcards.baseline == "voxresnet_consensus":
-        return made("paste", "masks/consensus.mrcs")(wildcards)
+        return made("map_back", "masks/consensus.mrcs")(wildcards)
     return MASKS.format(dataset=wildcards.dataset)
 
 

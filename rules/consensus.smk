@@ -1,6 +1,6 @@
 # Beyond the paper: averages of every class, poses of all targets, masks by alignment.
 # REQUIRED INPUTS: volumes.mrcs, gradcam.mrcs, predictions.csv (class labels only)
-# OUTPUTS: averages*.mrcs, averages.csv (FSC), alignment.{csv,star}, pasted.mrcs,
+# OUTPUTS: averages*.mrcs, averages.csv (FSC), alignment.{csv,star}, mapped_back.mrcs,
 # masks/consensus.mrcs (contour without a look at masks), masks/consensus_tuned.mrcs,
 # probability.mrcs, confidence.csv, figures/averages.png; masks/consensus_network.mrcs where the
 # baseline voxresnet_consensus is asked for
@@ -18,7 +18,7 @@ rule average:
         first_halves="results/{dataset}/seed{seed}/{variant}/averages_half1.mrcs",
         second_halves="results/{dataset}/seed{seed}/{variant}/averages_half2.mrcs",
         spectra="results/{dataset}/seed{seed}/{variant}/averages.csv",
-        metrics="results/{dataset}/seed{seed}/{variant}/averages.json",
+        averages_record="results/{dataset}/seed{seed}/{variant}/averages.json",
     log:
         "logs/{dataset}/seed{seed}/{variant}/average.log",
     benchmark:
@@ -40,7 +40,7 @@ rule average:
         + TABLES
         + " --averages {output.averages:q} --first-halves {output.first_halves:q} "
         "--second-halves {output.second_halves:q} --spectra {output.spectra:q} "
-        "--metrics {output.metrics:q} --seed {wildcards.seed} "
+        "--averages-record {output.averages_record:q} --seed {wildcards.seed} "
         "--threads {threads} --gpu {params.gpu} {params.imaging} {params.flags} --log {log:q}"
 
 
@@ -53,7 +53,7 @@ rule align:
         predictions=made("seeds", "predictions.csv"),
         averages=made("average", "averages.mrcs"),
         spectra=made("average", "averages.csv"),
-        metrics=made("average", "averages.json"),
+        averages_record=made("average", "averages.json"),
         code=code("align"),
     output:
         alignment="results/{dataset}/seed{seed}/{variant}/alignment.csv",
@@ -77,81 +77,81 @@ rule align:
         "python -m civa align --volumes {input.volumes:q} --gradcam {input.gradcam:q} "
         + TABLES
         + " --predictions {input.predictions:q} --averages {input.averages:q} "
-        "--spectra {input.spectra:q} --metrics {input.metrics:q} "
+        "--spectra {input.spectra:q} --averages-record {input.averages_record:q} "
         "--alignment {output.alignment:q} --star {output.star:q} "
         "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
 
 
-rule paste:
+rule map_back:
     input:
         volumes=VOLUMES,
         averages=made("average", "averages.mrcs"),
-        metrics=made("average", "averages.json"),
+        averages_record=made("average", "averages.json"),
         alignment=made("align", "alignment.csv"),
         masks=MASKS,
         particles=PARTICLES,
         split=SPLIT,
-        code=code("paste"),
+        code=code("map_back"),
     output:
-        pasted="results/{dataset}/seed{seed}/{variant}/pasted.mrcs",
+        mapped_back="results/{dataset}/seed{seed}/{variant}/mapped_back.mrcs",
         masks="results/{dataset}/seed{seed}/{variant}/masks/consensus.mrcs",
         choice="results/{dataset}/seed{seed}/{variant}/masks/consensus.json",
         tuned="results/{dataset}/seed{seed}/{variant}/masks/consensus_tuned.mrcs",
         tuned_choice="results/{dataset}/seed{seed}/{variant}/masks/consensus_tuned.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/paste.log",
+        "logs/{dataset}/seed{seed}/{variant}/map_back.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/paste.tsv"
+        "benchmarks/{dataset}/seed{seed}/{variant}/map_back.tsv"
     group:
         "maps_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        **needs("paste"),
+        **needs("map_back"),
     params:
-        flags=flags("paste"),
+        flags=flags("map_back"),
     shell:
-        "python -m civa paste --volumes {input.volumes:q} --averages {input.averages:q} "
-        "--metrics {input.metrics:q} --alignment {input.alignment:q} "
+        "python -m civa map-back --volumes {input.volumes:q} --averages {input.averages:q} "
+        "--averages-record {input.averages_record:q} --alignment {input.alignment:q} "
         + TABLES
-        + " --masks {input.masks:q} --pasted {output.pasted:q} --out {output.masks:q} --choice {output.choice:q} "
+        + " --masks {input.masks:q} --mapped-back {output.mapped_back:q} --out {output.masks:q} --choice {output.choice:q} "
         "--tuned {output.tuned:q} --tuned-choice {output.tuned_choice:q} "
         "--threads {threads} {params.flags} --log {log:q}"
 
 
-rule fall_back:
+rule replace_outliers:
     input:
-        aligned=made("paste", "masks/consensus.mrcs"),
+        aligned=made("map_back", "masks/consensus.mrcs"),
         network=made("voxresnet_consensus", "masks/voxresnet_consensus.mrcs"),
         alignment=made("align", "alignment.csv"),
         particles=PARTICLES,
-        code=code("fall_back"),
+        code=code("replace_outliers"),
     output:
         masks="results/{dataset}/seed{seed}/{variant}/masks/consensus_network.mrcs",
         choice="results/{dataset}/seed{seed}/{variant}/masks/consensus_network.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/fall_back.log",
+        "logs/{dataset}/seed{seed}/{variant}/replace_outliers.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     resources:
-        **needs("fall_back"),
+        **needs("replace_outliers"),
     shell:
-        "python -m civa fall-back --aligned {input.aligned:q} --network {input.network:q} "
+        "python -m civa replace-outliers --aligned {input.aligned:q} --network {input.network:q} "
         "--alignment {input.alignment:q} --particles {input.particles:q} "
         "--out {output.masks:q} --choice {output.choice:q} --log {log:q}"
 
 
 rule calibrate:
     input:
-        pasted=made("paste", "pasted.mrcs"),
+        mapped_back=made("map_back", "mapped_back.mrcs"),
         averages=made("average", "averages.mrcs"),
         first_halves=made("average", "averages_half1.mrcs"),
         second_halves=made("average", "averages_half2.mrcs"),
-        metrics=made("average", "averages.json"),
-        choice=made("paste", "masks/consensus.json"),
+        averages_record=made("average", "averages.json"),
+        choice=made("map_back", "masks/consensus.json"),
         alignment=made("align", "alignment.csv"),
         masks=MASKS,
         particles=PARTICLES,
@@ -172,37 +172,37 @@ rule calibrate:
     resources:
         **needs("calibrate"),
     shell:
-        "python -m civa calibrate --pasted {input.pasted:q} --averages {input.averages:q} "
+        "python -m civa calibrate --mapped-back {input.mapped_back:q} --averages {input.averages:q} "
         "--first-halves {input.first_halves:q} --second-halves {input.second_halves:q} "
-        "--metrics {input.metrics:q} --choice {input.choice:q} --alignment {input.alignment:q} "
+        "--averages-record {input.averages_record:q} --choice {input.choice:q} --alignment {input.alignment:q} "
         "--masks {input.masks:q} "
         + TABLES
         + " --probabilities {output.probabilities:q} --confidence {output.confidence:q} "
         "--report {output.report:q} --log {log:q}"
 
 
-rule portray:
+rule plot_averages:
     input:
         averages=made("average", "averages.mrcs"),
         spectra=made("average", "averages.csv"),
-        metrics=made("average", "averages.json"),
-        choice=made("paste", "masks/consensus.json"),
+        averages_record=made("average", "averages.json"),
+        choice=made("map_back", "masks/consensus.json"),
         particles=PARTICLES,
         split=SPLIT,
         templates=true_densities,
-        code=code("portray"),
+        code=code("plot_averages"),
     output:
         "results/{dataset}/seed{seed}/{variant}/figures/averages.png",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/portray.log",
+        "logs/{dataset}/seed{seed}/{variant}/plot_averages.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     resources:
-        **needs("portray"),
+        **needs("plot_averages"),
     shell:
-        "python -m civa portray --averages {input.averages:q} --spectra {input.spectra:q} "
-        "--metrics {input.metrics:q} --choice {input.choice:q} "
+        "python -m civa plot-averages --averages {input.averages:q} --spectra {input.spectra:q} "
+        "--averages-record {input.averages_record:q} --choice {input.choice:q} "
         + TABLES
         + " --templates {input.templates:q} --out {output:q} --log {log:q}"

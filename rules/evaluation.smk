@@ -1,7 +1,7 @@
 # Section 5.2 to 5.7: trivial rows, scores, quality ledger, tables, report.
 # REQUIRED INPUTS: masks of every row, the ground truth where there is one
 # OUTPUTS: scores per image, ledger.csv of every run, results/tables/, results/report.html,
-# results/figures/axes.png where the configuration has axes
+# results/figures/stress_tests.png where the configuration has stress_tests
 
 
 rule trivial:
@@ -80,7 +80,7 @@ rule assess:
         crf=made("crf", "masks/crf.mrcs"),
         averages=made("average", "averages.json"),
         alignment=made("align", "alignment.csv"),
-        consensus=made("paste", "masks/consensus.mrcs"),
+        consensus=made("map_back", "masks/consensus.mrcs"),
         scores=scores_of,
         trivial=trivial_scores,
         masks=MASKS,
@@ -127,23 +127,27 @@ rule tables:
         "--figures {output.figures:q} {params.config} --log {log:q}"
 
 
-rule chart_axes:
+rule plot_conditions:
     input:
         figures="results/tables/figures.csv",
-        code=code("chart_axes"),
+        code=code("plot_conditions"),
     output:
-        AXES,
+        STRESS_TESTS,
     log:
-        "logs/chart_axes.log",
+        "logs/plot_conditions.log",
     localrule: True
     conda:
         "../envs/civa.yaml"
     params:
         config=civa_config.command_flags(
-            {"config": civa_config.as_yaml({"axes": config.get("axes", {})})}
+            {
+                "config": civa_config.as_yaml(
+                    {"stress_tests": config.get("stress_tests", {})}
+                )
+            }
         ),
     shell:
-        "python -m civa chart-axes --figures {input.figures:q} --out {output:q} {params.config} "
+        "python -m civa plot-conditions --figures {input.figures:q} --out {output:q} {params.config} "
         "--log {log:q}"
 
 

@@ -3,7 +3,7 @@
 # OUTPUTS: results/{dataset}/seed{seed}/{variant}/figures/*.png
 
 
-rule draw:
+rule plot_overview:
     input:
         volumes=VOLUMES,
         truth=MASKS,
@@ -14,26 +14,26 @@ rule draw:
         scores=made("crf", "scores/crf.csv"),
         particles=PARTICLES,
         split=SPLIT,
-        code=code("draw"),
+        code=code("plot_overview"),
     output:
         "results/{dataset}/seed{seed}/{variant}/figures/overview.png",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/draw.log",
+        "logs/{dataset}/seed{seed}/{variant}/plot_overview.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     resources:
-        **needs("draw"),
+        **needs("plot_overview"),
     shell:
-        "python -m civa draw --volumes {input.volumes:q} --truth {input.truth:q} "
+        "python -m civa plot-overview --volumes {input.volumes:q} --truth {input.truth:q} "
         "--gradcam {input.gradcam:q} --merged {input.merged:q} --iva {input.iva:q} "
         "--crf {input.crf:q} --scores {input.scores:q} "
         + TABLES
         + " --out {output:q} --log {log:q}"
 
 
-rule compare:
+rule plot_comparison:
     input:
         volumes=VOLUMES,
         truth=MASKS,
@@ -42,25 +42,25 @@ rule compare:
         scores=made("crf", "scores/crf.csv"),
         particles=PARTICLES,
         split=SPLIT,
-        code=code("compare"),
+        code=code("plot_comparison"),
     output:
         "results/{dataset}/seed{seed}/{variant}/figures/compare.png",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/compare.log",
+        "logs/{dataset}/seed{seed}/{variant}/plot_comparison.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     resources:
-        **needs("compare"),
+        **needs("plot_comparison"),
     shell:
-        "python -m civa compare --volumes {input.volumes:q} --truth {input.truth:q} "
+        "python -m civa plot-comparison --volumes {input.volumes:q} --truth {input.truth:q} "
         "--baseline {input.baseline:q} --ours {input.ours:q} --scores {input.scores:q} "
         + TABLES
         + " --out {output:q} --log {log:q}"
 
 
-rule plot:
+rule plot_charts:
     input:
         curves=own_files("*_curve.csv"),
         choices=own_files("masks/*.json"),
@@ -69,22 +69,22 @@ rule plot:
         scores=lambda wc: [*trivial_scores(wc), *scores_of(wc)],
         particles=PARTICLES,
         split=SPLIT,
-        code=code("plot"),
+        code=code("plot_charts"),
     output:
         **{
             name: f"results/{{dataset}}/seed{{seed}}/{{variant}}/figures/{name}.png"
             for name in CHARTS
         },
     log:
-        "logs/{dataset}/seed{seed}/{variant}/plot.log",
+        "logs/{dataset}/seed{seed}/{variant}/plot_charts.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
         "../envs/civa.yaml"
     resources:
-        **needs("plot"),
+        **needs("plot_charts"),
     shell:
-        "python -m civa plot --curves {input.curves:q} --choices {input.merged:q} "
+        "python -m civa plot-charts --curves {input.curves:q} --choices {input.merged:q} "
         "{input.choices:q} --predictions {input.predictions:q} --scores {input.scores:q} "
         + TABLES
         + " "

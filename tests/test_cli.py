@@ -11,9 +11,9 @@ import pytest
 
 from civa import __version__, cli
 from civa.cli import VERBS, main
-from civa.files import read_json
-from civa.provenance import record_path
-from civa.resume import Checkpoint
+from civa.data.files import read_json
+from civa.pipeline.provenance import record_path
+from civa.training.checkpoint import Checkpoint
 
 
 def fake_stage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -231,7 +231,7 @@ def test_a_state_belongs_to_the_inputs_settings_and_code_that_shape_it(
 
 def test_help_and_the_snakefile_do_not_import_torch() -> None:
     # torch takes seconds to import, and Snakemake starts the command line for every job
-    program = "import sys, civa.cli, civa.sources; sys.exit('torch' in sys.modules)"
+    program = "import sys, civa.cli, civa.pipeline.sources; sys.exit('torch' in sys.modules)"
     root = Path(cli.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
 

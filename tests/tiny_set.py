@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from civa.cli import main
-from civa.files import read_json, write_csv
-from civa.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.files import read_json, write_csv
+from civa.data.volume import read_stack, stack_voxel_size, write_stack
 
 VOXEL_SIZE_ANGSTROM = 20.0
 

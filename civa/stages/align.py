@@ -7,18 +7,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from civa.alignment import Images, Optics
-from civa.assignment import Assignment
-from civa.baselines import lowpass
-from civa.centres import blob_centres, seed_centres, warn_of_empty_maps
-from civa.dataset import ParticleSet, check_ids, read_defocus, read_guides
-from civa.files import read_json, write_csv, write_text
-from civa.fitting import Aligner
-from civa.fourier import window_for
-from civa.imaging import Microscope
-from civa.poses import Poses, pose_columns, relion_star
-from civa.training import prepare
-from civa.volume import read_stack, stack_voxel_size, standardize
+from civa.consensus.alignment import Images, Optics
+from civa.consensus.assignment import Assignment
+from civa.consensus.centres import blob_centres, seed_centres, warn_of_empty_maps
+from civa.consensus.fitting import Aligner
+from civa.consensus.fourier import window_for
+from civa.consensus.poses import Poses, pose_columns, relion_star
+from civa.data.files import read_json, write_csv, write_text
+from civa.data.particles import ParticleSet, check_ids, read_defocus, read_guides
+from civa.data.volume import read_stack, stack_voxel_size, standardize
+from civa.evaluation.trivial import lowpass
+from civa.optics import Microscope
+from civa.training.loop import set_up_torch
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def run(
     predictions: Path,
     averages: Path,
     spectra: Path,
-    metrics: Path,
+    averages_record: Path,
     *,
     alignment: Path,
     star: Path,
@@ -48,12 +48,12 @@ def run(
     average's training volumes.  Where the classifier is less sure than ``least_confidence``, or a
     volume fits badly or too well, other classes than that of the column ``told`` are tried; below
     ``least_trust``, or with a score that chance would reach, the ``other_centres`` brightest blobs
-    as well (`civa.assignment`).  ``star`` holds the same poses as RELION reads them.
+    as well (`civa.consensus.assignment`).  ``star`` holds the same poses as RELION reads them.
     """
-    device = prepare(0, threads, gpu)
+    device = set_up_torch(0, threads, gpu)
     data = ParticleSet(particles, split)
     stack, cams, maps = read_stack(volumes), read_stack(gradcam), read_stack(averages)
-    known = read_json(metrics)
+    known = read_json(averages_record)
     microscope = Microscope(
         known["voltage_kv"], known["spherical_aberration_mm"], known["amplitude_contrast"]
     )

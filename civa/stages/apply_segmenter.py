@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from civa.checkpoints import load_network
-from civa.dataset import UNANNOTATED
-from civa.files import read_json, write_json
-from civa.selection import Validation
-from civa.supervised import best_cut, build_segmenter, predict_voxels
-from civa.training import place, prepare
-from civa.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.files import read_json, write_json
+from civa.data.particles import UNANNOTATED
+from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.evaluation.supervised import best_cut, build_segmenter, predict_voxels
+from civa.evaluation.validation import Validation
+from civa.training.loop import place, set_up_torch
+from civa.training.weights import load_network
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def run(
     A network that could not be trained predicts nothing: its masks say so, and its scores are
     not a number.
     """
-    device = prepare(0, threads, gpu)
+    device = set_up_torch(0, threads, gpu)
     stack, voxel_size = read_stack(volumes), stack_voxel_size(volumes)
     skipped = read_json(metrics).get("skipped")
     if skipped:

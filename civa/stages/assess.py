@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from civa import ledger
-from civa.dataset import ParticleSet, read_predictions
-from civa.files import read_json, write_csv
-from civa.masks import agreement, sizes, supervision_miou
-from civa.metrics import is_annotated, miou
-from civa.runs import method_title
-from civa.scores import read_scores
-from civa.volume import read_stack, stack_voxel_size
+from civa.data.files import read_json, write_csv
+from civa.data.particles import ParticleSet, read_predictions
+from civa.data.volume import read_stack, stack_voxel_size
+from civa.evaluation import ledger
+from civa.evaluation.mask_statistics import agreement, sizes, supervision_miou
+from civa.evaluation.metrics import is_annotated, miou
+from civa.evaluation.scores import read_scores
+from civa.pipeline.runs import method_title
 
 logger = logging.getLogger(__name__)
 

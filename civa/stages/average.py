@@ -7,21 +7,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from civa.alignment import Images, Optics
-from civa.averaging import Average, Plan
-from civa.baselines import lowpass
-from civa.centres import seed_centres, warn_of_empty_maps
-from civa.classification import average_class
-from civa.dataset import ParticleSet, read_defocus
-from civa.doubts import doubts
-from civa.files import write_csv, write_json
-from civa.fitting import Aligner
-from civa.fourier import window_for
-from civa.imaging import Microscope
-from civa.reconstruction import resolution_angstrom, shape_share
-from civa.strays import Averaged, without_strays
-from civa.training import prepare
-from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.consensus.alignment import Images, Optics
+from civa.consensus.averaging import Average, Plan
+from civa.consensus.centres import seed_centres, warn_of_empty_maps
+from civa.consensus.classification import average_class
+from civa.consensus.diagnostics import doubts
+from civa.consensus.fitting import Aligner
+from civa.consensus.fourier import window_for
+from civa.consensus.mislabelled import Averaged, without_strays
+from civa.consensus.reconstruction import resolution_angstrom, shape_share
+from civa.data.files import write_csv, write_json
+from civa.data.particles import ParticleSet, read_defocus
+from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.evaluation.trivial import lowpass
+from civa.optics import Microscope
+from civa.training.loop import set_up_torch
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def run(
     first_halves: Path,
     second_halves: Path,
     spectra: Path,
-    metrics: Path,
+    averages_record: Path,
     radius_voxels: float | None = None,
     starts: int = 2,
     max_tilt_deg: float | None = None,
@@ -52,10 +52,10 @@ def run(
     """Align and average the training volumes of every class, told nothing but the class.
 
     Stacks hold the averages of the classes in the order of the labels, one each unless a class
-    mixes structures; ``metrics`` says which is which.  The contrast transfer is corrected volume by
-    volume where the particle table has a column ``defocus_um``.
+    mixes structures; ``averages_record`` says which is which.  The contrast transfer is
+    corrected volume by volume where the particle table has a column ``defocus_um``.
     """
-    device = prepare(seed, threads, gpu)
+    device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
     stack, cams = read_stack(volumes), read_stack(gradcam)
     if max_tilt_deg is None:
@@ -108,7 +108,7 @@ def run(
         "spherical_aberration_mm": spherical_aberration_mm,
         "amplitude_contrast": amplitude_contrast,
     }
-    write_json(metrics, {**record, **optics_record, "averages": reports})
+    write_json(averages_record, {**record, **optics_record, "averages": reports})
 
 
 def _reports(one: Averaged, optics: Optics, window: NDArray) -> list[dict[str, object]]:

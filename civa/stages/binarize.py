@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from civa.dataset import read_guides
-from civa.files import write_json
-from civa.selection import FRACTIONS, Validation, choose, top_fraction
-from civa.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.files import write_json
+from civa.data.particles import read_guides
+from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.evaluation.validation import FRACTIONS, Validation, choose, top_fraction
 
 logger = logging.getLogger(__name__)
 

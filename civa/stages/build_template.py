@@ -3,9 +3,10 @@
 import logging
 from pathlib import Path
 
-from civa.phantoms import phantom
-from civa.simulation import check_fits
-from civa.structures import (
+from civa.data.volume import read_volume, write_volume
+from civa.simulation.phantoms import phantom
+from civa.simulation.specimen import check_fits
+from civa.simulation.structures import (
     MAP_SUFFIXES,
     OVERSAMPLING,
     PHANTOM_PREFIX,
@@ -13,7 +14,6 @@ from civa.structures import (
     map_potential,
     read_atoms,
 )
-from civa.volume import read_volume, write_volume
 
 logger = logging.getLogger(__name__)
 

@@ -7,30 +7,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from civa.calibration import (
+from civa.consensus.calibration import (
     Calibration,
     expected_iou,
     fit,
     from_half_sets,
     summary,
 )
-from civa.dataset import BACKGROUND, ParticleSet
-from civa.files import read_json, write_csv, write_json
-from civa.metrics import iou, is_annotated
-from civa.pasting import peak
-from civa.reconstruction import boosted
-from civa.volume import read_stack, stack_voxel_size, write_stack
+from civa.consensus.map_back import peak
+from civa.consensus.reconstruction import boosted
+from civa.data.files import read_json, write_csv, write_json
+from civa.data.particles import BACKGROUND, ParticleSet
+from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.evaluation.metrics import iou, is_annotated
 
 logger = logging.getLogger(__name__)
 SAMPLE = 60  # validation volumes that a curve is fitted to
 
 
 def run(
-    pasted: Path,
+    mapped_back: Path,
     averages: Path,
     first_halves: Path,
     second_halves: Path,
-    metrics: Path,
+    averages_record: Path,
     choice: Path,
     alignment: Path,
     masks: Path,
@@ -41,17 +41,17 @@ def run(
     confidence: Path,
     report: Path,
 ) -> None:
-    """Turn pasted densities into probabilities, and say how good each mask should be.
+    """Turn mapped-back densities into probabilities, and say how good each mask should be.
 
     Without masks of validation volumes the noise of the average, from its half-sets, stands for
     all uncertainty; with them the curve is fitted to their voxels.  ``confidence`` lists the IoU
     that is expected of every mask, 0 for a misfit: what to reject by.
     """
     data = ParticleSet(particles, split)
-    densities, truth = read_stack(pasted), read_stack(masks)
+    densities, truth = read_stack(mapped_back), read_stack(masks)
     poses = pd.read_csv(alignment, dtype={"id": str, "class": str}, keep_default_na=False)
     shown, right = poses["average"].to_numpy(), poses["misfit"].to_numpy() == 0
-    contour, known = read_json(choice)["contour"], read_json(metrics)
+    contour, known = read_json(choice)["contour"], read_json(averages_record)
     stacks = [np.array(read_stack(p)) for p in (averages, first_halves, second_halves)]
     if not known["defocus_known"]:
         size = stack_voxel_size(averages)
@@ -90,7 +90,7 @@ def run(
             record[name] = summary(chances, there, expected[name][test], reached)
         record["reject"] = _reject(reached, right[test])
         logger.info("%s", {key: record[key] for key in ("before", "after", "reject")})
-    write_stack(probabilities, found, voxel_size_angstrom=stack_voxel_size(pasted))
+    write_stack(probabilities, found, voxel_size_angstrom=stack_voxel_size(mapped_back))
     table = poses[["id", "class", "trust", "misfit"]]
     write_csv(confidence, table.assign(expected_iou=expected["after"].round(4)))
     write_json(report, record)
@@ -108,12 +108,12 @@ def _reject(reached: NDArray[np.float64], kept: NDArray[np.bool_]) -> dict[str, 
 
 
 def _spread(curve: Calibration, densities: NDArray) -> NDArray[np.float32]:
-    """Probabilities where an average was pasted; none outside its box."""
+    """Probabilities where an average was mapped back; none outside its box."""
     return np.where(densities != 0, curve.probability(densities), 0).astype(np.float32)
 
 
 def _voxels(densities: NDArray, truth: NDArray) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Densities and truth of the voxels (p,) where an average was pasted."""
+    """Densities and truth of the voxels (p,) where an average was mapped back."""
     inside = densities != 0
     return densities[inside].astype(np.float64), truth[inside] > BACKGROUND
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from civa.dataset import read_particles
-from civa.files import write_csv
-from civa.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.files import write_csv
+from civa.data.particles import read_particles
+from civa.data.volume import read_stack, stack_voxel_size, write_stack
 
 
 def run(

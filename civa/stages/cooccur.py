@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from civa.checkpoints import load_network
-from civa.classifier import Classifier, build_classifier
-from civa.cooccurrence import cooccurrence_map, group_consensus
-from civa.dataset import ParticleSet, draw_group, read_guides
-from civa.seeds import full_size
-from civa.training import prepare
-from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.civanet.cam import full_size
+from civa.civanet.classifier import Classifier, build_classifier
+from civa.civanet.cooccurrence import cooccurrence_map, group_consensus
+from civa.data.particles import ParticleSet, draw_group, read_guides
+from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.training.loop import set_up_torch
+from civa.training.weights import load_network
 
 
 def run(
@@ -35,7 +35,7 @@ def run(
     The class is the labelled one in training and the predicted one elsewhere.  Layer
     ``cam`` is the paper's literal reading; DEVIATION: the default is the block before it.
     """
-    device = prepare(seed, threads, gpu)
+    device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
     model = load_network(weights, build_classifier).to(device)
     stack = read_stack(volumes)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from civa.baselines import lowpass
-from civa.crf import SEARCH, CrfParameters, foreground_probability, refine
-from civa.dataset import BACKGROUND, read_guides
-from civa.files import read_json, write_json
-from civa.selection import Validation, choose
-from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.civanet.crf import SEARCH, CrfParameters, foreground_probability, refine
+from civa.data.files import read_json, write_json
+from civa.data.particles import BACKGROUND, read_guides
+from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.evaluation.trivial import lowpass
+from civa.evaluation.validation import Validation, choose
 
 logger = logging.getLogger(__name__)
 

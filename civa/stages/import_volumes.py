@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from civa.dataset import UNANNOTATED, read_particles
-from civa.files import write_csv
-from civa.metrics import is_annotated
-from civa.volume import read_volume, standardize, write_stack
+from civa.data.files import write_csv
+from civa.data.particles import UNANNOTATED, read_particles
+from civa.data.volume import read_volume, standardize, write_stack
+from civa.evaluation.metrics import is_annotated
 
 logger = logging.getLogger(__name__)
 

@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from civa.checkpoints import load_network
-from civa.classifier import build_classifier, predict
-from civa.dataset import ParticleSet
-from civa.files import write_csv
-from civa.seeds import (
+from civa.civanet.cam import (
     channel_weights,
     full_size,
     gradients,
     localization_map,
     respond_weights,
 )
-from civa.training import prepare
-from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.civanet.classifier import build_classifier, predict
+from civa.data.files import write_csv
+from civa.data.particles import ParticleSet
+from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.training.loop import set_up_torch
+from civa.training.weights import load_network
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def run(
 
     Maps are scaled to a maximum of 1, volume by volume.
     """
-    device = prepare(0, threads, gpu)
+    device = set_up_torch(0, threads, gpu)
     data = ParticleSet(particles, split)
     model = load_network(weights, build_classifier).to(device)
     stack = read_stack(volumes)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from civa.cooccurrence import merge_maps, rank_normalize
-from civa.files import write_json
-from civa.selection import FRACTIONS, Validation, choose, top_fraction
-from civa.volume import read_stack, stack_voxel_size, write_stack
+from civa.civanet.cooccurrence import merge_maps, rank_normalize
+from civa.data.files import write_json
+from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.evaluation.validation import FRACTIONS, Validation, choose, top_fraction
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from civa.affinity import pair_offsets, sample_pairs
-from civa.dataset import ParticleSet
-from civa.files import replacing
-from civa.volume import read_stack
+from civa.civanet.affinity import pair_offsets, sample_pairs
+from civa.data.files import replacing
+from civa.data.particles import ParticleSet
+from civa.data.volume import read_stack
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import time
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-from civa.cluster import cancel, caretaker, jobs_of
-from civa.provenance import record_path
+from civa.pipeline.provenance import record_path
+from civa.pipeline.slurm import cancel, caretaker, jobs_of
 
 logger = logging.getLogger(__name__)
 

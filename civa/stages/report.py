@@ -6,16 +6,16 @@ from pathlib import Path
 
 import yaml
 
-from civa import report
-from civa.costs import costs, measured_jobs
-from civa.files import read_json, write_text
-from civa.ledger import read_ledger
-from civa.page import html_page
-from civa.provenance import leaves, record_path, versions
-from civa.runs import run_of
-from civa.standing import in_short
-from civa.summary import read_figures
-from civa.tables import layouts
+from civa.data.files import read_json, write_text
+from civa.evaluation.ledger import read_ledger
+from civa.pipeline.provenance import leaves, record_path, versions
+from civa.pipeline.runs import run_of
+from civa.report import sections as report
+from civa.report.benchmarks import costs, measured_jobs
+from civa.report.headline import in_short
+from civa.report.page import html_page
+from civa.report.results import read_figures
+from civa.report.tables import layouts
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from civa.dataset import UNANNOTATED, ParticleSet
-from civa.files import write_csv
-from civa.metrics import is_annotated, mean_iou, score_images
-from civa.provenance import verify
-from civa.volume import read_stack
+from civa.data.files import write_csv
+from civa.data.particles import UNANNOTATED, ParticleSet
+from civa.data.volume import read_stack
+from civa.evaluation.metrics import is_annotated, mean_iou, score_images
+from civa.pipeline.provenance import verify
 
 logger = logging.getLogger(__name__)
 

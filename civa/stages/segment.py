@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from civa.checkpoints import load_network
-from civa.dataset import read_guides
-from civa.files import write_json
-from civa.inference import segment
-from civa.iva import AffinityNetwork
-from civa.selection import Validation, choose, logit_steps
-from civa.training import autocast, place, prepare
-from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.civanet.affinity_network import AffinityNetwork
+from civa.civanet.proposals import segment
+from civa.data.files import write_json
+from civa.data.particles import read_guides
+from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.evaluation.validation import Validation, choose, logit_steps
+from civa.training.loop import autocast, place, set_up_torch
+from civa.training.weights import load_network
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def run(
 
     The threshold is the best on validation, unless one is given.
     """
-    device = prepare(0, threads, gpu)
+    device = set_up_torch(0, threads, gpu)
     model = place(load_network(weights, AffinityNetwork), device)
     stack = read_stack(volumes)
     predicted = np.empty(stack.shape, dtype=np.float16)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from civa.files import write_csv
-from civa.imaging import Microscope
-from civa.simulation import Recipe, Simulator
-from civa.volume import read_volume, standardize, write_stack
+from civa.data.files import write_csv
+from civa.data.volume import read_volume, standardize, write_stack
+from civa.optics import Microscope
+from civa.simulation.specimen import Recipe, Simulator
 
 logger = logging.getLogger(__name__)
 

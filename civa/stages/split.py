@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from civa.dataset import mislabel, read_particles, stratified_split
-from civa.files import write_csv
+from civa.data.files import write_csv
+from civa.data.particles import mislabel, read_particles, stratified_split
 
 logger = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import yaml
 
-from civa.dataset import class_names, read_particles
-from civa.files import write_csv, write_text
-from civa.paper import TABLES
-from civa.runs import rows
-from civa.scores import read_scores
-from civa.summary import collect
-from civa.tables import Layout, layouts, paper_lines, to_latex, to_markdown
+from civa.data.files import write_csv, write_text
+from civa.data.particles import class_names, read_particles
+from civa.evaluation.scores import read_scores
+from civa.pipeline.runs import rows
+from civa.report.paper_figures import TABLES
+from civa.report.results import collect
+from civa.report.tables import Layout, layouts, paper_lines, to_latex, to_markdown
 
 
 def run(

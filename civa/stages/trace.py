@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from civa.provenance import trace
+from civa.pipeline.provenance import trace
 
 logger = logging.getLogger(__name__)
 

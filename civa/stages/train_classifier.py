@@ -8,22 +8,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from civa.checkpoints import save_weights
-from civa.classifier import build_classifier, classification_loss, predict
-from civa.dataset import ParticleSet
-from civa.files import write_csv, write_json
-from civa.resume import Checkpoint
-from civa.training import (
+from civa.civanet.classifier import build_classifier, classification_loss, predict
+from civa.data.files import write_csv, write_json
+from civa.data.particles import ParticleSet
+from civa.data.volume import read_stack, standardize
+from civa.training.checkpoint import Checkpoint
+from civa.training.loop import (
     CLASSIFIER_SCHEDULES,
     autocast,
     best_record,
     fit,
     pick_schedule,
     place,
-    prepare,
     random_flips,
+    set_up_torch,
 )
-from civa.volume import read_stack, standardize
+from civa.training.weights import save_weights
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def run(
     With ``balance`` every class weighs the same, in the loss and in the accuracy that chooses
     the epoch, however many volumes it has.
     """
-    device = prepare(seed, threads, gpu)
+    device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
     stack = read_stack(volumes)
     boxes = {

@@ -9,13 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.affinity import Offset, affinity_loss, path_groups
-from civa.checkpoints import save_weights
-from civa.files import write_csv
-from civa.iva import AffinityNetwork
-from civa.resume import Checkpoint
-from civa.training import IVA_SCHEDULES, autocast, fit, pick_schedule, place, prepare, random_flips
-from civa.volume import read_stack, standardize
+from civa.civanet.affinity import Offset, affinity_loss, path_groups
+from civa.civanet.affinity_network import AffinityNetwork
+from civa.data.files import write_csv
+from civa.data.volume import read_stack, standardize
+from civa.training.checkpoint import Checkpoint
+from civa.training.loop import (
+    IVA_SCHEDULES,
+    autocast,
+    fit,
+    pick_schedule,
+    place,
+    random_flips,
+    set_up_torch,
+)
+from civa.training.weights import save_weights
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +45,7 @@ def run(
     checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train the network that predicts O, supervised by affinity pairs only."""
-    device = prepare(seed, threads, gpu)
+    device = set_up_torch(seed, threads, gpu)
     sampled = _read_pairs(pairs)
     shape = tuple(int(edge) for edge in sampled["shape"])
     boxes = torch.from_numpy(standardize(read_stack(volumes)[sampled["indices"]])).unsqueeze(1)

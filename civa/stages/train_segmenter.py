@@ -8,13 +8,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from civa.checkpoints import save_weights
-from civa.dataset import BACKGROUND, ParticleSet
-from civa.files import write_csv, write_json
-from civa.metrics import is_annotated
-from civa.resume import Checkpoint
-from civa.selection import Validation
-from civa.supervised import (
+from civa.data.files import write_csv, write_json
+from civa.data.particles import BACKGROUND, ParticleSet
+from civa.data.volume import read_stack, standardize
+from civa.evaluation.metrics import is_annotated
+from civa.evaluation.supervised import (
     SEGMENTER_SCHEDULES,
     SUPERVISIONS,
     best_cut,
@@ -23,8 +21,18 @@ from civa.supervised import (
     predict_voxels,
     segmentation_loss,
 )
-from civa.training import autocast, best_record, fit, pick_schedule, place, prepare, random_flips
-from civa.volume import read_stack, standardize
+from civa.evaluation.validation import Validation
+from civa.training.checkpoint import Checkpoint
+from civa.training.loop import (
+    autocast,
+    best_record,
+    fit,
+    pick_schedule,
+    place,
+    random_flips,
+    set_up_torch,
+)
+from civa.training.weights import save_weights
 
 logger = logging.getLogger(__name__)
 FIGURE = "validation_miou"
@@ -62,7 +70,7 @@ def run(
     """
     if supervision not in SUPERVISIONS:
         raise ValueError(f"supervision must be one of {SUPERVISIONS} (got '{supervision}')")
-    device = prepare(seed, threads, gpu)
+    device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
     stack, known = read_stack(volumes), read_stack(annotations)
     train = data.parts["train"]

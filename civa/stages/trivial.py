@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from civa.baselines import Settings, candidates, rule_map
-from civa.dataset import read_particles
-from civa.files import write_json
-from civa.selection import FRACTIONS, Validation, top_fraction
-from civa.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.data.files import write_json
+from civa.data.particles import read_particles
+from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.evaluation.trivial import Settings, candidates, rule_map
+from civa.evaluation.validation import FRACTIONS, Validation, top_fraction
 
 
 def run(

@@ -3,10 +3,17 @@
 import logging
 from pathlib import Path
 
-from civa.config import is_imported, load, local_structure, settings, structures, volumes_per_class
-from civa.phantoms import phantom
-from civa.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
-from civa.volume import read_volume
+from civa.data.volume import read_volume
+from civa.pipeline.config import (
+    is_imported,
+    load,
+    local_structure,
+    settings,
+    structures,
+    volumes_per_class,
+)
+from civa.simulation.phantoms import phantom
+from civa.simulation.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The paper's method: CAM, co-occurrence, affinity, CRF (Sec. 4)."""

@@ -1,0 +1,1 @@
+"""CIVA-Consensus: alignment, averages, and masks from them."""

@@ -1,0 +1,65 @@
+"""Averages of volumes with a wrong label: found by the averages of the other classes."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from civa.consensus.alignment import Images
+from civa.consensus.averaging import Average
+
+logger = logging.getLogger(__name__)
+
+MOST_FOREIGN = 0.5  # of an average's volumes may fit another class better than it
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """A class, its volumes, and what averaging them gave."""
+
+    name: str
+    label: int
+    images: Images
+    averages: list[Average]
+
+
+def without_strays(
+    classes: Sequence[Averaged], score: Callable[[Average, Images], NDArray[np.float64]]
+) -> list[Averaged]:
+    """Drop the averages that consist of other classes' particles, and say so.
+
+    Volumes that were set apart from the rest of their class either show a second structure, and
+    then fit their own average best, or have a wrong label, and then most of them are likelier under
+    the average of another class.  Their own average is that of the half-set which they are not in,
+    or they would fit themselves.  The largest average of a class always stays.
+
+    Parameters
+    ----------
+    score
+        (average, images (n)) -> log-likelihoods (n,) of the best poses.
+    """
+    mains = [max(one.averages, key=lambda average: len(average.members)) for one in classes]
+    cleaned = []
+    for one, main in zip(classes, mains, strict=True):
+        others = [m for m, other in zip(mains, classes, strict=True) if other is not one]
+        kept = []
+        for average in one.averages:
+            if average is not main and others:
+                images = one.images[average.members]
+                own = np.empty(len(images))
+                for half in (0, 1):
+                    unseen = replace(average, density=average.halves[1 - half])
+                    own[half::2] = score(unseen, images[half::2])
+                foreign = np.max([score(other, images) for other in others], axis=0) > own
+                if foreign.mean() > MOST_FOREIGN:
+                    logger.warning(
+                        "class %s: %d volumes were set apart, and %.0f %% of them fit the average "
+                        "of another class better: their labels may be wrong, and they are left out",
+                        *(one.name, len(foreign), 100 * foreign.mean()),
+                    )
+                    continue
+            kept.append(average)
+        cleaned.append(replace(one, averages=kept))
+    return cleaned

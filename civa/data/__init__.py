@@ -1,0 +1,1 @@
+"""Files: volumes, particle tables, and what is read from and written to disk."""

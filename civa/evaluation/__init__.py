@@ -1,0 +1,1 @@
+"""Scores, choices on validation, baselines, and the quality ledger (Sec. 5.2, 5.3)."""

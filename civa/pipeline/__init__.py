@@ -1,0 +1,1 @@
+"""Configuration, runs, provenance, and jobs."""

@@ -1,0 +1,274 @@
+"""The configuration: its schema, its contradictions, and what each stage is given.
+
+Sections are stages and keys are a stage's settings.  What the file leaves out, the stage's
+own default decides.  A data set or a variant may override any key of any later section.
+"""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from civa.data.particles import read_particles, split_counts
+from civa.simulation.phantoms import PHANTOMS
+from civa.simulation.structures import PHANTOM_PREFIX, find_structure
+
+Config = Mapping[str, Any]
+
+IMAGING = (  # settings of the simulation that averaging has to know
+    *("max_tilt_deg", "voltage_kv"),
+    *("spherical_aberration_mm", "amplitude_contrast"),
+)
+
+BASE = "civa-net"  # the variant that overrides nothing
+SCHEMA = files("civa.pipeline") / "config.schema.yaml"  # also where the package is installed
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a configuration file and check it.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, is no YAML mapping, or fails `check`.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        message = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a readable YAML file ({message})") from error
+    check(config, source=str(path))
+    return config
+
+
+def check(config: Any, *, source: str = "config.yaml") -> None:
+    """Check a configuration before any work starts.
+
+    Raises
+    ------
+    ValueError
+        With one message that names the key, the value, what was expected and the remedy.
+    """
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    first = jsonschema.exceptions.best_match(errors)
+    if first is not None:
+        where = ".".join(str(step) for step in first.absolute_path) or "top level"
+        raise ValueError(f"{source}, {where}: {first.message}; see {SCHEMA.name} for the keys")
+    for dataset in config["datasets"]:
+        try:
+            _check_dataset(config, dataset)
+        except ValueError as error:
+            raise ValueError(f"{source}, data set '{dataset}': {error}") from error
+    for axis, conditions in config.get("stress_tests", {}).items():
+        for condition, dataset in conditions.items():
+            if dataset not in config["datasets"]:
+                raise ValueError(
+                    f"{source}, stress_tests.{axis}: '{condition}' is data set '{dataset}', "
+                    f"expected one of {list(config['datasets'])}"
+                )
+    baselines = schema["properties"]["baselines"]["items"]["enum"]
+    for name in config.get("variants", {}):
+        try:
+            _check_variant(config, name, baselines)
+        except ValueError as error:
+            raise ValueError(f"{source}, variants.{name}: {error}") from error
+
+
+def _check_variant(config: Config, name: str, baselines: Sequence[str]) -> None:
+    variant, asked = config["variants"][name], config.get("baselines", [])
+    if name == BASE:
+        raise ValueError(f"'{name}' is the method itself; rename the variant")
+    for baseline in baselines:
+        if baseline in variant and baseline not in asked:
+            raise ValueError(
+                f"it changes {baseline}, which 'baselines' ({', '.join(asked) or 'none'}) does "
+                "not ask for, so it would have no row; add it there, or take it out here"
+            )
+    off = sorted(variant["without"]) if list(variant) == ["without"] else []
+    if off in (["crf"], ["crf", "iva"]):
+        row = "+ CO" if "iva" in off else "+ IVA"
+        raise ValueError(
+            f"the method without {' and '.join(off)} is the row '{row}' already; leave the "
+            "variant out, or let it change something else too"
+        )
+
+
+def _check_dataset(config: Config, dataset: str) -> None:
+    fractions = settings(config, "split", dataset).get("fractions", (0.70, 0.15, 0.15))
+    if abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(f"split.fractions {fractions} add up to {sum(fractions):g}, expected 1")
+    if is_imported(config, dataset):
+        if "simulation" in _overrides(config, dataset):
+            raise ValueError("has both 'import' and 'simulation': volumes come from one of them")
+        table = Path(_overrides(config, dataset)["import"]["table"])
+        if not table.is_file():
+            raise ValueError(f"import.table {table} does not exist: put the particle table there")
+        return
+    simulation = settings(config, "simulation", dataset)
+    for key in ("classes", "per_class", "snr"):
+        if key not in simulation:
+            raise ValueError(f"simulation.{key} is missing: state it, or use 'import'")
+    box, larger = simulation.get("box_voxels", 32), simulation.get("simulated_box_voxels", 64)
+    if larger < box:
+        raise ValueError(
+            f"simulated_box_voxels ({larger}) is smaller than box_voxels ({box}): volumes are cut "
+            "out of the simulated box"
+        )
+    shift = simulation.get("max_shift_voxels", 8)
+    if shift >= box / 2:
+        raise ValueError(
+            f"max_shift_voxels ({shift}) would move targets out of a box "
+            f"of {box} voxels: expected less than {box / 2:g}"
+        )
+    if simulation.get("neighbours", "distractors") == "distractors" and (
+        simulation.get("neighbour_count", 4) and not simulation.get("distractors")
+    ):
+        raise ValueError("neighbours: distractors needs a list 'distractors', or neighbours: none")
+    if not math.isfinite(simulation["snr"]):
+        raise ValueError(f"simulation.snr is {simulation['snr']}: expected a finite number")
+    counts = volumes_per_class(simulation)
+    if set(counts) != set(simulation["classes"]):
+        raise ValueError(
+            f"simulation.per_class names {sorted(counts)}, expected the classes "
+            f"{sorted(simulation['classes'])}"
+        )
+    volumes = sum(counts.values())
+    if simulation.get("shards", 1) > volumes:
+        raise ValueError(
+            f"simulation.shards ({simulation['shards']}) exceeds the {volumes} volumes"
+        )
+    low, high = simulation.get("defocus_um", (4.0, 7.0))
+    if low > high:
+        raise ValueError(f"defocus_um [{low}, {high}]: expected the smaller value first")
+    for name, count in counts.items():
+        split_counts(count, fractions, name=name)
+    for structure in structures(config, dataset):
+        _check_structure(config, structure)
+
+
+def local_structure(config: Config, name: str) -> Path | None:
+    """Return the structure's file in the configured folder, if it is there."""
+    return find_structure(_structures_folder(config), name)
+
+
+def _structures_folder(config: Config) -> Path:
+    return Path(config.get("structures", {}).get("folder", "structures"))
+
+
+def _check_structure(config: Config, name: str) -> None:
+    if name.startswith(PHANTOM_PREFIX):
+        if name.removeprefix(PHANTOM_PREFIX) not in PHANTOMS:
+            known = [PHANTOM_PREFIX + phantom for phantom in PHANTOMS]
+            raise ValueError(f"there is no phantom '{name}': choose from {known}")
+        return
+    folder, download = _structures_folder(config), config.get("structures", {}).get("download")
+    if local_structure(config, name) is None and not download:
+        raise ValueError(
+            f"structure '{name}' is missing: put {folder / name}.pdb or {folder / name}.cif there, "
+            "or set structures.download: true on a machine with network"
+        )
+
+
+def is_imported(config: Config, dataset: str) -> bool:
+    """Tell whether a data set comes from the user's own files."""
+    return "import" in _overrides(config, dataset)
+
+
+def _overrides(config: Config, dataset: str) -> Config:
+    """Return what a data set sets by itself; a bare name in the file sets nothing."""
+    return config["datasets"][dataset] or {}
+
+
+def seeds(config: Config, dataset: str) -> list[int]:
+    """Return the seeds of a data set: its own, or everybody's."""
+    return list(_overrides(config, dataset).get("seeds", config["seeds"]))
+
+
+def listed_files(table: Path) -> list[Path]:
+    """List the boxes and masks that a table of own volumes names, to track their changes."""
+    rows = read_particles(table)
+    columns = [column for column in ("path", "mask") if column in rows]
+    return [table.parent / name for column in columns for name in rows[column] if name]
+
+
+def volumes_per_class(simulation: Config) -> dict[str, int]:
+    """Return how many volumes of every class are to be simulated."""
+    asked = simulation["per_class"]
+    if isinstance(asked, Mapping):
+        return {str(name): int(count) for name, count in asked.items()}
+    return {name: int(asked) for name in simulation["classes"]}
+
+
+def volume_count(config: Config, dataset: str) -> int:
+    """Return how many volumes a data set has, before any is there."""
+    if is_imported(config, dataset):
+        return len(read_particles(Path(_overrides(config, dataset)["import"]["table"])))
+    return sum(volumes_per_class(settings(config, "simulation", dataset)).values())
+
+
+def box_voxels(config: Config, dataset: str) -> int:
+    """Return the edge of a data set's boxes, before any is there; of own boxes by file size."""
+    if is_imported(config, dataset):
+        boxes = listed_files(Path(_overrides(config, dataset)["import"]["table"]))[:1]
+        sizes = [path.stat().st_size for path in boxes if path.is_file()]
+        return round((sizes[0] / 4) ** (1 / 3)) if sizes else 32  # 4 bytes per voxel
+    return int(settings(config, "simulation", dataset).get("box_voxels", 32))
+
+
+def targets(config: Config, dataset: str) -> list[str]:
+    """List the structures that the classes of a simulated data set show, each once."""
+    shown = settings(config, "simulation", dataset)["classes"].values()
+    several = [[one] if isinstance(one, str) else one for one in shown]
+    return list(dict.fromkeys(name for names in several for name in names))
+
+
+def structures(config: Config, dataset: str) -> list[str]:
+    """List the structures that a simulated data set needs, each once."""
+    distractors = settings(config, "simulation", dataset).get("distractors", [])
+    return list(dict.fromkeys([*targets(config, dataset), *distractors]))
+
+
+def settings(
+    config: Config, section: str, dataset: str | None = None, variant: str = BASE
+) -> dict[str, Any]:
+    """Return a section with the overrides of a data set and of a variant, in this order."""
+    merged = dict(config.get(section) or {})
+    if dataset is not None:
+        merged |= _overrides(config, dataset).get(section) or {}
+    overridden = config.get("variants", {}).get(variant, {})
+    merged |= overridden.get(section) or {}
+    if section == "merge" and "co" in overridden.get("without", []):
+        # w1 = 1: the merged map is Grad-CAM alone, also where validation has no mask
+        merged |= {"weights": [1.0], "default_weight": 1.0}
+    return merged
+
+
+def command_flags(values: Mapping[str, Any]) -> str:
+    """Turn settings into flags of a stage, quoted for the shell; null leaves the default.
+
+    Flags are sorted: the order of keys in a file must not make a stage run again.
+    """
+    words: list[str] = []
+    for key, value in sorted(values.items()):
+        flag = "--" + key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif isinstance(value, Mapping):
+            listed = {n: "+".join(v) if isinstance(v, list) else v for n, v in value.items()}
+            words += [flag, *(shlex.quote(f"{name}={item}") for name, item in listed.items())]
+        elif isinstance(value, list | tuple):
+            words += [flag, *(shlex.quote(str(item)) for item in value)]
+        elif value is not None:
+            words += [flag, shlex.quote(str(value))]
+    return " ".join(words)
+
+
+def as_yaml(config: Config) -> str:
+    """Return the configuration as YAML, keys in their order."""
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)

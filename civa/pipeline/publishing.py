@@ -1,0 +1,175 @@
+"""Products of a stage appear together and whole, or not at all.
+
+A stage writes into hidden folders beside its products, and all of them move into place when it
+has finished.  A run that is killed leaves nothing in their place.  Of two runs that make the same
+products (one that Snakemake lost sight of, and its successor) the later one owns them: it finds
+the claim of the earlier one, discards its unfinished files and takes its place.
+
+The claim is read before every move, but reading and moving are two steps: a run that is taken over
+between them still puts one file into place, and what it moved before stays.  The later run replaces
+all of them when it finishes.  In the same way a claim that changes between its last reading and its
+removal is lost, and the later run is then told that another one has finished.  On shared file
+systems that cache what they hold, the steps lie further apart.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import threading
+import types
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from civa.data.files import read_json, write_json
+
+# A private folder in a path; without it, the path is that of the product.
+PRIVATE = re.compile(r"\.[0-9a-f]{32}\.partial/")
+
+
+class Superseded(ValueError):
+    """Another run has taken over the products of this one."""
+
+
+class _SigtermHeld:
+    """Keep SIGTERM waiting while files are moved or cleaned up.
+
+    The command line turns SIGTERM into an exception, which would break off a ``finally`` block too
+    and leave products half moved.  Where the system's default holds, or outside the main thread,
+    nothing is changed: SIGTERM ends the process, and the next run cleans up.
+    """
+
+    def __init__(self) -> None:
+        self._is_held, self._has_come = True, False
+        self._handler = signal.getsignal(signal.SIGTERM)
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self._is_active = callable(self._handler) and in_main_thread
+
+    def __enter__(self) -> "_SigtermHeld":
+        if self._is_active:
+            signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._is_active and signal.getsignal(signal.SIGTERM) == self._receive:
+            signal.signal(signal.SIGTERM, self._handler)
+            self._deliver()
+
+    @contextlib.contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Let SIGTERM interrupt the block, also one that came before."""
+        try:
+            self._is_held = False
+            self._deliver()
+            yield
+        finally:
+            self._is_held = True
+
+    def _receive(self, number: int, frame: types.FrameType | None) -> None:
+        if self._is_held:
+            self._has_come = True
+        elif callable(self._handler):
+            self._handler(number, frame)
+
+    def _deliver(self) -> None:
+        if self._has_come:
+            self._has_come = False
+            signal.raise_signal(signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def publishing(products: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
+    """Hand out a private path for every product; move what was written there when all is done.
+
+    Whatever else the block writes beside its products moves with them.  SIGTERM interrupts the
+    block, but neither the moves nor the clean-up: it takes effect after them.
+
+    Parameters
+    ----------
+    products
+        Where the products belong; their names are kept.
+
+    Yields
+    ------
+    Product -> the path to write to.
+
+    Raises
+    ------
+    Superseded
+        If another run took over meanwhile: nothing more of this one is moved.
+    """
+    if not products:
+        yield {}
+        return
+    token = uuid.uuid4().hex
+    claim = products[0].with_name(f".{products[0].name}.claim")
+    folders = {parent: _private(parent, token) for parent in {path.parent for path in products}}
+    with _SigtermHeld() as sigterm:
+        _take_over(claim, token, list(folders))
+        try:
+            for folder in folders.values():
+                folder.mkdir()
+            with sigterm.let_through():
+                yield {path: folders[path.parent] / path.name for path in products}
+            _move(claim, token, folders)
+        except OSError as error:
+            if _owner(claim) not in (token, None):
+                raise Superseded(_verdict(claim)) from error
+            raise
+        finally:
+            if _owner(claim) == token:
+                claim.unlink()
+            for folder in folders.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_over(claim: Path, token: str, parents: Sequence[Path]) -> None:
+    """Discard the unfinished files of the run that holds the claim, and claim the products."""
+    abandoned = _owner(claim)
+    for parent in parents:
+        parent.mkdir(parents=True, exist_ok=True)
+        if abandoned is not None:
+            shutil.rmtree(_private(parent, abandoned), ignore_errors=True)
+    origin = {"host": socket.gethostname(), "pid": os.getpid()}
+    write_json(claim, {"token": token, **origin, "slurm_job": os.environ.get("SLURM_JOB_ID")})
+
+
+def _move(claim: Path, token: str, folders: Mapping[Path, Path]) -> None:
+    """Move every file of the private folders to its place, as long as the claim holds."""
+    _check_owner(claim, token)  # also where there is nothing to move
+    for parent, folder in folders.items():
+        for path in sorted(folder.iterdir()):
+            _check_owner(claim, token)
+            path.replace(parent / path.name)
+
+
+def _check_owner(claim: Path, token: str) -> None:
+    if _owner(claim) != token:
+        raise Superseded(_verdict(claim))
+
+
+def _private(parent: Path, token: str) -> Path:
+    return parent / f".{token}.partial"
+
+
+def _owner(claim: Path) -> str | None:
+    """Return the token in a claim; None if there is no readable one."""
+    with contextlib.suppress(OSError, ValueError):
+        token = str(read_json(claim).get("token"))
+        return token if re.fullmatch("[0-9a-f]{32}", token) else None
+    return None
+
+
+def _verdict(claim: Path) -> str:
+    try:
+        found = json.dumps({k: v for k, v in read_json(claim).items() if k != "token"})
+    except (OSError, ValueError):
+        found = "it has finished"
+    return (
+        f"another run of this stage took over {claim.parent} ({found}): what this one made is "
+        "discarded, and nothing needs to be done"
+    )

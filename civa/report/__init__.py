@@ -1,0 +1,1 @@
+"""Results, tables and the report (Sec. 5.5)."""

@@ -1,0 +1,112 @@
+"""Scores per test image -> the figures of every row.
+
+A *figure* is one number: a mean IoU of one row of one data set.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from civa.evaluation.bootstrap import bootstrap
+from civa.evaluation.metrics import mean_iou
+from civa.pipeline.runs import METHODS, Row
+
+KEYS = ["dataset", "variant", "method"]
+MEANS = ("miou", "class_miou", "miou_agnostic")
+TEXT = {
+    *("dataset", "variant", "method", "title", "supervision"),
+    *("figure", "by_seed", "notes", "files"),
+}
+
+
+def collect(
+    rows: Sequence[Row], scores: Mapping[str, pd.DataFrame], classes: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
+    """Compute every figure of every row, over its seeds.
+
+    Parameters
+    ----------
+    rows
+        Rows of the tables, one per seed.
+    scores
+        Path of a file of scores -> its table; runs that failed, or are not finished, are
+        missing.
+    classes
+        Data set -> its class names.
+
+    Returns
+    -------
+    One line per figure: ``dataset``, ``variant``, ``method``, ``title``, ``supervision``,
+    ``figure`` (miou, class_miou, miou_agnostic or a class), ``mean`` and ``sd`` over seeds,
+    ``low`` and ``high`` (95 % interval over test images), ``n`` scored ``of`` all test images,
+    ``seeds``, ``by_seed``, ``notes`` and ``files``; figures in per cent, NaN where there is none.
+    """
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.dataset, row.variant, row.method), []).append(row)
+    lines: list[dict[str, Any]] = []
+    for (dataset, variant, method), runs in groups.items():
+        shared = {
+            **dict(zip(KEYS, (dataset, variant, method), strict=True)),
+            "title": runs[0].title,
+            "supervision": METHODS[method].supervision,
+        }
+        lines += [{**shared, **line} for line in _figures(runs, scores, classes.get(dataset, ()))]
+    return pd.DataFrame(lines)
+
+
+def _figures(
+    runs: Sequence[Row], scores: Mapping[str, pd.DataFrame], classes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield one line per figure of one row of one data set."""
+    finished = [row for row in runs if row.scores in scores]
+    remarks = [
+        f"{'this rule' if row.seed is None else f'seed {row.seed}'} failed, or is not finished"
+        for row in runs
+        if row.scores not in scores
+    ]
+    tables = [scores[row.scores] for row in finished]
+    scored = [table.dropna(subset=["iou"]) for table in tables]
+    by_seed = [mean_iou(table) for table in scored if len(table)]
+    images = pd.concat(scored) if scored else pd.DataFrame(columns=["id", "class", "iou"])
+    n, of = (images["id"].nunique(), len(tables[0])) if tables else (0, 0)
+    if tables and n == 0:
+        unpredicted = all(table["voxels"].isna().all() for table in tables)
+        what = "no prediction: the network was not trained" if unpredicted else "no ground truth"
+        remarks.append(f"{what} for any test image")
+    elif n < of:
+        remarks.append(f"{n} of {of} test images have a ground truth")
+    per_image = images.groupby(["id", "class"], as_index=False).mean(numeric_only=True)
+    intervals = bootstrap(per_image) if n else {}
+    for figure in (*MEANS, *classes):
+        values = np.array([table[figure] for table in by_seed if figure in table])
+        own = list(remarks)
+        if figure in classes and n:
+            found = images[images["class"] == figure]
+            if found.empty:
+                own.append(f"class {figure} has no test image with a ground truth")
+            elif (found["voxels"] == 0).all():
+                own.append(f"the prediction is empty for every test image of class {figure}")
+        low, high = intervals.get(figure, (np.nan, np.nan))
+        yield {
+            "figure": figure,
+            "mean": round(float(values.mean()), 2) if len(values) else np.nan,
+            "sd": round(float(values.std(ddof=1)), 2) if len(values) > 1 else np.nan,
+            "low": round(low, 2),
+            "high": round(high, 2),
+            "n": n if figure in MEANS else int((per_image["class"] == figure).sum()),
+            "of": of,
+            "seeds": len(by_seed),
+            "by_seed": " ".join(f"{value:.2f}" for value in values),
+            "notes": "; ".join(own),
+            "files": " ".join(row.scores for row in finished),
+        }
+
+
+def read_figures(path: Path) -> pd.DataFrame:
+    """Read the lines that `collect` made and a stage wrote."""
+    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
+    return table.assign(**{name: table[name].fillna("") for name in TEXT.intersection(table)})

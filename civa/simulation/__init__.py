@@ -1,0 +1,1 @@
+"""Structures, tilt series and whole boxes (Sec. 5.1)."""

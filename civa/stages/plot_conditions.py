@@ -1,0 +1,16 @@
+"""Figures of the tables -> where the methods break: one panel per axis of conditions."""
+
+from pathlib import Path
+
+import yaml
+
+from civa.data.files import replacing
+from civa.report.plots import conditions
+from civa.report.results import read_figures
+
+
+def run(figures: Path, *, out: Path, config: str) -> None:
+    """Draw the scores over the ``stress_tests`` of a configuration, given as YAML."""
+    asked = yaml.safe_load(config)
+    with replacing(out) as temporary:
+        conditions.chart(read_figures(figures), asked["stress_tests"]).savefig(temporary, dpi=130)

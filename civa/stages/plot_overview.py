@@ -1,0 +1,60 @@
+"""Masks and scores -> the overview figure: the median test image of every class."""
+
+from pathlib import Path
+
+import numpy as np
+
+from civa.data.files import replacing
+from civa.data.particles import BACKGROUND, ParticleSet
+from civa.data.volume import read_stack, standardize
+from civa.evaluation.metrics import is_annotated
+from civa.evaluation.scores import read_scores
+from civa.report.plots.slices import Example, overview
+
+
+def run(
+    volumes: Path,
+    truth: Path,
+    gradcam: Path,
+    merged: Path,
+    iva: Path,
+    crf: Path,
+    scores: Path,
+    particles: Path,
+    split: Path,
+    *,
+    out: Path,
+) -> None:
+    """Draw input, ground truth, Grad-CAM, merged map, IVA and CRF side by side.
+
+    The example of a class is its test image of median score after the CRF; without ground
+    truth, its first test image.
+    """
+    data = ParticleSet(particles, split)
+    results = read_scores(scores).dropna(subset=["iou"])
+    positions = {name: row for row, name in enumerate(data.table["id"])}
+    stacks = {
+        "Grad-CAM": read_stack(gradcam),
+        "merged map": read_stack(merged),
+        "IVA": read_stack(iva),
+        "CRF": read_stack(crf),
+    }
+    boxes, masks = read_stack(volumes), read_stack(truth)
+    examples = []
+    for label, name in enumerate(data.names, start=1):
+        own = results[results["class"] == name].sort_values("iou", kind="stable")
+        test = data.parts["test"][data.labels[data.parts["test"]] == label]
+        if not len(test):
+            continue
+        row, title = int(test[0]), name
+        if len(own):
+            median = own.iloc[len(own) // 2]
+            row, title = positions[median["id"]], f"{name}\nIoU {100 * median['iou']:.0f}"
+        panels = {
+            key: stack[row] > BACKGROUND if stack.dtype == np.int8 else stack[row].astype(float)
+            for key, stack in stacks.items()
+        }
+        shown = is_annotated(masks[row : row + 1])[0] & (masks[row] > BACKGROUND)
+        examples.append(Example(title, standardize(boxes[row]), shown, panels))
+    with replacing(out) as temporary:
+        overview(examples).savefig(temporary, dpi=130)

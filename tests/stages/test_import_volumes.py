@@ -1,0 +1,201 @@
+"""A user's own boxes and labels, through the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from civa.cli import main
+from civa.data.particles import UNANNOTATED, read_particles
+from civa.data.volume import read_stack, stack_voxel_size, write_volume
+
+Runner = tuple[int, str]
+
+
+def box(seed: int, edge: int = 16) -> NDArray[np.float32]:
+    """Noise with a bright protein at a corner that no axis flip leaves in place."""
+    volume = np.random.default_rng(seed).normal(size=(edge,) * 3)
+    volume[2:5, 3:6, 9:14] += 8
+    return (40 + 7 * volume).astype(np.float32)
+
+
+def mask(edge: int = 16) -> NDArray[np.int8]:
+    drawn = np.zeros((edge,) * 3, dtype=np.int8)
+    drawn[2:5, 3:6, 9:14] = 1
+    return drawn
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three boxes in a folder whose name is no easy one, and a table beside them."""
+    folder = tmp_path / "my boxes é"
+    for index, name in enumerate(("a.mrc", "b.rec", "c.map")):
+        write_volume(folder / name, box(index), voxel_size_angstrom=13.5)
+    write_volume(folder / "masks" / "b.mrc", mask(), voxel_size_angstrom=1)
+    table(folder, "007,ribosome,a.mrc,", "008,apo,b.rec,masks/b.mrc", "9,ribosome,c.map,")
+    return folder
+
+
+def table(folder: Path, *rows: str, header: str = "id,class,path,mask") -> None:
+    (folder / "table.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def run(folder: Path, *flags: str) -> Runner:
+    """Import the folder's table; return the status and the last line of the log."""
+    out = folder.parent / "out"
+    products = [
+        f"--{name}={out / file}"
+        for name, file in (
+            ("volumes", "volumes.mrcs"),
+            ("masks", "masks.mrcs"),
+            ("particles", "particles.csv"),
+        )
+    ]
+    log = folder.parent / "log.txt"
+    arguments = ["import", "--table", str(folder / "table.csv"), *products, *flags]
+    status = main([*arguments, "--log", str(log)])
+    (*_, last) = log.read_text(encoding="utf-8").splitlines()
+    return status, last
+
+
+def test_boxes_become_a_stack_in_the_order_of_the_table(folder: Path) -> None:
+    status, last = run(folder)
+    assert status == 0
+    assert "3 volumes of 2 classes, 1 with a mask" in last
+    out = folder.parent / "out"
+    volumes = read_stack(out / "volumes.mrcs")
+    for index in range(3):
+        raw = box(index).astype(float)
+        np.testing.assert_allclose(volumes[index], (raw - raw.mean()) / raw.std(), atol=1e-4)
+    assert stack_voxel_size(out / "volumes.mrcs") == stack_voxel_size(out / "masks.mrcs") == 13.5
+    rows = read_particles(out / "particles.csv")
+    assert rows["id"].tolist() == ["007", "008", "9"]
+    assert rows["label"].tolist() == [1, 2, 1]  # in the order of first appearance
+
+
+def test_masks_carry_their_class_and_gaps_are_marked(folder: Path) -> None:
+    assert run(folder)[0] == 0
+    masks = read_stack(folder.parent / "out" / "masks.mrcs")
+    assert masks.dtype == np.int8
+    np.testing.assert_array_equal(masks[1], 2 * mask())
+    assert (masks[[0, 2]] == UNANNOTATED).all()
+
+
+def test_a_table_without_masks_is_enough(folder: Path) -> None:
+    table(folder, "1,x,a.mrc", "2,y,b.rec", header="id,class,path")
+    assert run(folder)[0] == 0
+    assert (read_stack(folder.parent / "out" / "masks.mrcs") == UNANNOTATED).all()
+
+
+def test_dark_protein_can_be_turned_bright(folder: Path) -> None:
+    assert run(folder)[0] == 0
+    upright = read_stack(folder.parent / "out" / "volumes.mrcs").copy()
+    assert run(folder, "--invert-contrast")[0] == 0
+    inverted = read_stack(folder.parent / "out" / "volumes.mrcs")
+    np.testing.assert_allclose(inverted, -upright, atol=1e-6)
+
+
+def test_a_stated_voxel_size_overrides_the_headers(folder: Path) -> None:
+    write_volume(folder / "a.mrc", box(0), voxel_size_angstrom=0)
+    status, last = run(folder)
+    assert status == 1
+    assert "a.mrc" in last
+    assert "--voxel-size-angstrom" in last
+    assert run(folder, "--voxel-size-angstrom", "9")[0] == 0
+    assert stack_voxel_size(folder.parent / "out" / "volumes.mrcs") == 9
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_box_with_no_numbers_is_named(folder: Path, value: float) -> None:
+    content = bytearray((folder / "b.rec").read_bytes())
+    content[1024:1028] = np.array(value, "<f4").tobytes()  # the first voxel after the header
+    (folder / "b.rec").write_bytes(content)
+    status, last = run(folder)
+    assert status == 1
+    assert "b.rec holds NaN or infinite voxels" in last
+
+
+def test_a_constant_box_is_named(folder: Path) -> None:
+    write_volume(folder / "b.rec", np.full((16,) * 3, 0.1, np.float32), voxel_size_angstrom=13.5)
+    status, last = run(folder)
+    assert status == 1
+    assert "constant" in last
+    assert "b.rec" in last  # which of a thousand boxes?
+
+
+@pytest.mark.parametrize(
+    ("edge", "voxel_size", "expected"),
+    [(24, 13.5, "(24, 24, 24)"), (16, 10.0, "at 10 Å")],
+)
+def test_boxes_that_differ_are_named(
+    folder: Path, edge: int, voxel_size: float, expected: str
+) -> None:
+    write_volume(folder / "c.map", box(2, edge), voxel_size_angstrom=voxel_size)
+    status, last = run(folder)
+    assert status == 1
+    assert "c.map" in last
+    assert expected in last
+
+
+@pytest.mark.parametrize("shape", [(12, 12, 12), (16, 16, 8), (17, 17, 17)])
+def test_boxes_must_be_cubes_that_can_be_halved_thrice(
+    folder: Path, shape: tuple[int, ...]
+) -> None:
+    volume = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    write_volume(folder / "a.mrc", volume, voxel_size_angstrom=10)
+    table(folder, "1,x,a.mrc", header="id,class,path")
+    status, last = run(folder)
+    assert status == 1
+    assert "multiple of 8" in last
+
+
+def test_a_mask_of_another_shape_is_named(folder: Path) -> None:
+    write_volume(folder / "masks" / "b.mrc", mask(24), voxel_size_angstrom=1)
+    status, last = run(folder)
+    assert status == 1
+    assert "mask masks/b.mrc is (24, 24, 24)" in last
+
+
+@pytest.mark.parametrize("escape", ["../secret.mrc", "/secret.mrc", "masks/../../secret.mrc"])
+def test_paths_stay_in_the_folder_of_the_table(folder: Path, escape: str) -> None:
+    write_volume(folder.parent / "secret.mrc", box(0), voxel_size_angstrom=10)
+    name = escape if escape.startswith(("..", "masks")) else str(folder.parent) + escape
+    table(folder, f"1,x,{name}", header="id,class,path")
+    status, last = run(folder)
+    assert status == 1
+    assert "leads out of the table's folder" in last
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "expected"),
+    [
+        (["1,x"], "id,class", "has no column 'path'"),
+        (["1,x,none.mrc"], "id,class,path", "none.mrc does not exist"),
+        (["1,x,"], "id,class,path", "does not exist"),
+        (["1,x,a.mrc", "1,y,b.rec"], "id,class,path", "ids must be unique"),
+        (["1,,a.mrc"], "id,class,path", "every volume needs a class"),
+        (["1,x,table.csv"], "id,class,path", "table.csv is not a readable MRC"),
+        ([], "id,class,path", "table.csv"),  # no rows
+    ],
+)
+def test_broken_tables_end_with_what_is_wrong(
+    folder: Path, rows: list[str], header: str, expected: str
+) -> None:
+    table(folder, *rows, header=header)
+    status, last = run(folder)
+    assert status == 1
+    assert expected in last
+
+
+def test_a_failed_import_leaves_no_product(folder: Path) -> None:
+    table(folder, "1,x,a.mrc,", "2,x,none.mrc,")
+    assert run(folder)[0] == 1
+    assert not list((folder.parent).glob("out/*"))
+
+
+def test_the_product_table_is_what_later_stages_read(folder: Path) -> None:
+    assert run(folder)[0] == 0
+    rows = pd.read_csv(folder.parent / "out" / "particles.csv", dtype=str)
+    assert "mask" not in rows.columns  # a path that would mean nothing beside the stack

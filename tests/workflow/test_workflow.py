@@ -1,0 +1,347 @@
+"""The workflow itself: a small run, what reruns after which change, and repeatability."""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import gemmi
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from project import PARTS, ROOT, copy_repository, planned, snakemake
+
+from civa.data.volume import read_stack, write_volume
+from civa.report.results import read_figures
+
+pytestmark = pytest.mark.workflow
+
+AFTER_SCORES = {
+    *("score", "assess", "plot_overview", "plot_comparison", "plot_charts"),
+    *("tables", "report", "all"),
+}
+AFTER_CRF = {"crf", *AFTER_SCORES}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the small configuration has run."""
+    folder = copy_repository(tmp_path_factory.mktemp("run"))
+    snakemake(folder)
+    return folder
+
+
+@pytest.fixture
+def restored(run: Path) -> Callable[[str], Path]:
+    """Hand out files of the run to be edited; they are put back afterwards."""
+    saved: dict[Path, bytes] = {}
+
+    def hand_out(name: str) -> Path:
+        saved[run / name] = (run / name).read_bytes()
+        return run / name
+
+    yield hand_out
+    for path, content in saved.items():
+        path.write_bytes(content)
+
+
+def test_every_row_has_a_score(run: Path) -> None:
+    figures = read_figures(run / "results" / "tables" / "figures.csv")
+    miou = figures[figures["figure"] == "miou"]
+    assert miou["mean"].between(0, 100).all()
+    assert (miou["n"] == 2).all()  # 8 per class, 15 % of them for the test: one each
+    assert miou["method"].value_counts()["blob"] == 1
+    variants = miou.groupby("variant")["method"].agg(list)
+    assert len(variants["civa-net"]) == 4 + 5 + 2 + 3  # trivial, paper, ours, baselines
+    assert variants["cut-half"] == ["iva", "crf"]
+    assert variants["without-co"] == ["iva", "crf"]
+    assert variants["without-iva"] == ["crf"]
+
+
+def test_every_figure_can_be_traced_to_files_commands_and_commits(run: Path) -> None:
+    scores = "results/small/seed1/civa-net/scores/crf.csv"
+    done = subprocess.run(
+        [sys.executable, "-m", "civa", "trace", "--file", scores],
+        cwd=run,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    for part in ("civa crf --volumes", "civa train-iva", "civa simulate", "commit", "sha256"):
+        assert part in done.stderr, part
+
+
+def test_tables_and_report_of_what_is_finished(
+    run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("partial") / "run"
+    shutil.copytree(run, folder)
+    removed = folder / "results" / "small" / "seed1" / "civa-net"
+    for name in ("scores/voxresnet_full.csv", "masks/voxresnet_full.mrcs", "ledger.csv"):
+        (removed / name).unlink()
+    snakemake(folder, "--config", "partial=True", "--", "tables", "report")
+    table = (folder / "results" / "tables" / "table3.md").read_text()
+    assert "seed 1 failed, or is not finished" in table
+    assert not (removed / "masks" / "voxresnet_full.mrcs").exists()
+    assert "n/a" in (folder / "results" / "report.html").read_text()
+
+
+def test_a_second_run_has_nothing_to_do(run: Path) -> None:
+    assert "Nothing to be done" in snakemake(run)
+
+
+def test_touching_reruns_nothing(run: Path) -> None:
+    for path in [*run.glob("civa/**/*.py"), *run.glob("results/**/*.mrcs"), run / PARTS[-1]]:
+        path.touch()
+    assert planned(run) == {}
+
+
+def test_editing_the_crf_reruns_the_crf_and_what_follows(
+    run: Path, restored: Callable[[str], Path]
+) -> None:
+    source = restored("civa/civanet/crf.py")
+    source.write_text(source.read_text() + "\n# edited\n")
+    jobs = planned(run)
+    assert set(jobs) == AFTER_CRF
+    assert jobs["crf"] == 4  # the method and its variants
+    assert jobs["score"] == 4
+
+
+def test_editing_a_crf_value_reruns_the_crf_and_what_follows(
+    run: Path, restored: Callable[[str], Path]
+) -> None:
+    path = restored("tests/small.yaml")
+    config = yaml.safe_load(path.read_text())
+    config["crf"]["iterations"] = 3
+    path.write_text(yaml.safe_dump(config))
+    assert set(planned(run)) == AFTER_CRF
+
+
+def test_editing_the_contour_cuts_the_pasted_averages_anew_and_aligns_nothing(run: Path) -> None:
+    assert "align" not in planned(run)
+    config = yaml.safe_load((run / "tests" / "small.yaml").read_text())
+    (run / "contour.yaml").write_text(yaml.safe_dump({**config, "map_back": {"contour": 0.3}}))
+    jobs = planned(run, config="contour.yaml")
+    after = {"calibrate", "score", "assess", "plot_charts", "plot_averages"}
+    after |= {"tables", "report", "all"}
+    assert set(jobs) == {"map_back", *after}
+    assert jobs["score"] == 2
+
+
+def test_a_network_taught_by_pasted_masks_is_chosen_on_them_too(run: Path) -> None:
+    config = yaml.safe_load((run / "tests" / "small.yaml").read_text())
+    config["baselines"] = [*config["baselines"], "voxresnet_consensus"]
+    (run / "taught.yaml").write_text(yaml.safe_dump(config))
+    output = snakemake(run, "--dry-run", "--printshellcmds", config="taught.yaml")
+    (command,) = re.findall(r"civa train-segmenter .*voxresnet_consensus.*", output)
+    pasted = "results/small/seed1/civa-net/masks/consensus.mrcs"
+    assert f"--annotations {pasted} --masks {pasted} " in command  # no ground truth
+    (command,) = re.findall(r"civa replace-outliers .*", output)
+    assert (
+        f"--aligned {pasted} --network {pasted.replace('consensus', 'voxresnet_consensus')} "
+        in (command)
+    )
+
+
+def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:
+    merged = run / "results" / "small" / "seed1" / "civa-net" / "merged.mrcs"
+    content = merged.read_bytes()
+    merged.unlink()
+    jobs = planned(run)
+    merged.write_bytes(content)
+    untouched = {"simulate", "collect", "split", "train_classifier", "localize", "cooccur"}
+    assert not untouched & set(jobs)
+    assert {"merge", "binarize", "mine_pairs", "train_iva", "segment", "crf"} < set(jobs)
+    assert jobs["binarize"] == 1  # of the merged maps of the method only
+
+
+def test_a_deleted_trivial_mask_is_rebuilt(run: Path) -> None:
+    mask = run / "results" / "small" / "trivial" / "blob.mrcs"
+    content = mask.read_bytes()
+    mask.unlink()
+    jobs = planned(run)
+    mask.write_bytes(content)
+    after = {"assess", "plot_charts", "tables", "report", "all"}
+    assert set(jobs) == {"trivial", "score_trivial", *after}
+
+
+def without_network() -> list[str]:
+    """A command's prefix that leaves it no network, not even the loopback; empty where none is."""
+    prefix = ["unshare", "--net", "--map-root-user"]
+    probe = "import socket; socket.create_connection(('127.0.0.1', 9), 1)"
+    try:
+        done = subprocess.run(
+            [*prefix, sys.executable, "-c", probe], capture_output=True, text=True
+        )
+    except OSError:
+        return []
+    return prefix if "Network is unreachable" in done.stderr else []
+
+
+def test_the_same_seed_gives_the_same_masks_and_scores_also_offline(
+    run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    again, offline = copy_repository(tmp_path_factory.mktemp("again")), without_network()
+    snakemake(again, inside=offline)
+    for path in sorted(run.glob("results/small/**/*.mrcs")):
+        other = again / path.relative_to(run)
+        assert np.array_equal(read_stack(path), read_stack(other)), path.name
+    for name in ("figures.csv", "table1.csv", "table3.md", "summary.md", "summary.tex"):
+        tables = [folder / "results" / "tables" / name for folder in (run, again)]
+        assert tables[0].read_text() == tables[1].read_text()
+    if not offline:
+        pytest.skip("the results are the same; there are no network namespaces here to be offline")
+
+
+def test_scoring_refuses_masks_whose_source_changed(run: Path) -> None:
+    path = run / "results" / "small" / "seed1" / "civa-net" / "segmentation.mrcs"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    folder = run / "results" / "small"
+    command = [sys.executable, "-m", "civa", "score", "--out", "x.csv"]
+    command += ["--prediction", str(folder.relative_to(run) / "seed1/civa-net/masks/crf.mrcs")]
+    for name in ("masks.mrcs", "particles.csv", "split.csv"):
+        command += ["--" + name.split(".")[0], f"results/small/{name}"]
+    done = subprocess.run(command, cwd=run, capture_output=True, text=True)
+    path.write_bytes(content)
+    assert done.returncode == 1
+    assert "segmentation.mrcs is not the file that stage" in done.stderr
+    assert not (run / "x.csv").exists()
+
+
+def own_volumes(run: Path, folder: Path, *, masks: bool) -> dict[str, Any]:
+    """Lay the run's volumes out as a user has them: one MRC file each, and a table."""
+    (folder / "own").mkdir(parents=True)
+    results = run / "results" / "small"
+    table = pd.read_csv(results / "particles.csv", dtype=str)[["id", "class"]]
+    table["path"] = [f"{name}.mrc" for name in table["id"]]
+    if masks:
+        table["mask"] = [f"{name}_mask.mrc" for name in table["id"]]
+    for row, name in enumerate(table["id"]):
+        for stack, suffix in (("volumes", ""), ("masks", "_mask")):
+            volume = read_stack(results / f"{stack}.mrcs")[row]
+            write_volume(folder / "own" / f"{name}{suffix}.mrc", volume, voxel_size_angstrom=20)
+    table.to_csv(folder / "own" / "particles.csv", index=False)
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["datasets"] = {"mine": {"import": {"table": "own/particles.csv"}}}
+    return config
+
+
+def test_own_volumes_with_masks_score_like_the_simulated_ones(run: Path, tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = own_volumes(run, folder, masks=True)
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    snakemake(folder, "--", "results/mine/trivial/blob.csv", config="mine.yaml")
+    scores = [
+        pd.read_csv(root / "results" / name / "trivial" / "blob.csv")
+        for root, name in ((run, "small"), (folder, "mine"))
+    ]
+    pd.testing.assert_frame_equal(*scores)
+
+
+def test_own_volumes_without_masks_are_segmented_and_scored_n_a(run: Path, tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = own_volumes(run, folder, masks=False)
+    del config["variants"]
+    (folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    snakemake(folder, config="mine.yaml")
+    summary = (folder / "results" / "tables" / "summary.md").read_text()
+    assert "| + CRF (CIVA-Net, 3D-CRF) " in summary
+    assert "n/a" in summary
+    assert "0.0" not in summary
+    assert "the network was not trained" in summary  # full masks and slices: there are none
+    table = (folder / "results" / "tables" / "table2.md").read_text()
+    assert "no ground truth for any test image" in summary
+    assert "| CIVA-Net (3D-CRF)" in table
+    masks = read_stack(folder / "results" / "mine" / "seed1" / "civa-net" / "masks" / "iva.mrcs")
+    assert set(np.unique(masks)) <= {0, 1, 2}
+    assert (folder / "results" / "report.html").stat().st_size > 10_000
+
+
+def four_atoms() -> str:
+    """The mmCIF text of an entry with four carbon atoms, 30 Å apart."""
+    structure = gemmi.Structure()
+    structure.name = "1abc"
+    residue = gemmi.Residue()
+    residue.name, residue.seqid = "ALA", gemmi.SeqId("1")
+    for position in ((0, 0, 0), (30, 0, 0), (0, 30, 0), (0, 0, 30)):
+        atom = gemmi.Atom()
+        atom.name, atom.element, atom.pos = "CA", gemmi.Element("C"), gemmi.Position(*position)
+        residue.add_atom(atom)
+    chain, model = gemmi.Chain("A"), gemmi.Model(1)
+    chain.add_residue(residue)
+    model.add_chain(chain)
+    structure.add_model(model)
+    structure.setup_entities()
+    return structure.make_mmcif_document().as_string()
+
+
+def test_a_missing_structure_is_fetched_in_a_folder_with_spaces(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path / "my project")
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "1abc.cif").write_text(four_atoms())
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "server"))
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["simulation"]["classes"] = {"pyramid": "1abc", "barrel": "phantom-barrel"}
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        config["structures"] = {"download": True, "server": address}
+        (folder / "fetch.yaml").write_text(yaml.safe_dump(config))
+        snakemake(folder, "--", "results/small/split.csv", config="fetch.yaml")
+        server.shutdown()
+    assert (folder / "resources" / "structures" / "1abc.cif").read_text() == four_atoms()
+    particles = pd.read_csv(folder / "results" / "small" / "particles.csv")
+    assert (particles["structure"] == "1abc").sum() == 8
+
+
+def test_datasets_and_seeds_are_wildcards(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["seeds"] = [1, 2, 3]
+    config["datasets"] = {f"snr{i}": {"simulation": {"snr": i}} for i in (1, 2)}
+    (folder / "two.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(folder, config="two.yaml")
+    assert jobs["simulate"] == 4  # two shards each
+    assert jobs["train_classifier"] == 6
+    assert jobs["train_iva"] == 12  # without-co trains its own
+    assert jobs["segment"] == 18  # and cut-half segments by itself
+    assert jobs["crf"] == 24  # and without-iva refines by itself
+
+
+def test_the_experiment_of_the_paper_is_few_jobs_and_says_so_before_it_starts(
+    tmp_path: Path,
+) -> None:
+    folder = copy_repository(tmp_path)
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", "--dry-run"]
+    command += ["--configfile", str(ROOT / "examples" / "paper_full.yaml")]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    announced = r"^(\d+) jobs for the cluster, \d+ hours at most together:$"
+    (count,) = re.findall(announced, done.stdout, re.M)
+    assert int(count) <= 120
+    table = done.stdout.partition("minutes  steps\n")[2].splitlines()
+    kinds = [line.split(maxsplit=5) for line in table if line.strip()]
+    assert sum(int(kind[0]) for kind in kinds) == int(count)
+    for _, cores, gpus, memory, minutes, steps in kinds:
+        networks = ("train_", "segment", "apply_", "cooccur", "localize", "align")
+        assert int(gpus) == steps.lstrip("0123456789 ").startswith(networks), steps
+        assert int(cores) <= 2
+        assert 1000 <= int(memory) <= 32_000
+        assert 5 <= int(minutes) <= 2880
+
+
+def test_a_mistake_in_the_configuration_stops_before_any_job(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["crf"]["smoothness"] = 3
+    (folder / "bad.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(AssertionError, match=r"bad\.yaml, crf: .*'smoothness' was unexpected"):
+        planned(folder, config="bad.yaml")
