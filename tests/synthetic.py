@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from civa.consensus.alignment import Optics, Particles
 from civa.consensus.averaging import Average
 from civa.consensus.fourier import Band, coefficients, window_for
 from civa.consensus.heterogeneity import Split
+from civa.consensus.subtomograms import Optics, Setup, Spectra
 
 CPU = torch.device("cpu")
 EDGE, VOXEL = 24, 20.0
 OPTICS = Optics(VOXEL, max_tilt_deg=90)
 WINDOW = window_for(EDGE)
+SETUP = Setup(OPTICS, WINDOW, CPU)
 
 
 def shape() -> np.ndarray:
@@ -53,9 +54,9 @@ def turned(volume: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndar
     return ndimage.affine_transform(volume, matrix.T, offset=offset, order=3).astype(np.float32)
 
 
-def particles(boxes: np.ndarray, picked: Band) -> Particles:
-    found = coefficients(torch.from_numpy(boxes), picked)
-    return Particles(found, torch.ones(found.shape))
+def particles(boxes: np.ndarray, band: Band) -> Spectra:
+    found = coefficients(torch.from_numpy(boxes), band)
+    return Spectra(found, torch.ones(found.shape))
 
 
 def average(**changes: object) -> Average:

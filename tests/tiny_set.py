@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from civa.cli import main
 from civa.data.files import read_json, write_csv
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.stack import Stack, read_stack, write_stack
 
 VOXEL_SIZE_ANGSTROM = 20.0
 
@@ -77,7 +77,7 @@ class TinySet:
 
     def stack(self, name: str) -> NDArray:
         """Read a product (n, d, h, w), once its voxel size is seen to be that of the set."""
-        assert stack_voxel_size(self.path(name)) == VOXEL_SIZE_ANGSTROM
+        assert Stack.open(self.path(name)).voxel_size_angstrom == VOXEL_SIZE_ANGSTROM
         return np.array(read_stack(self.path(name)))
 
     def contents(self, *names: str) -> list[bytes]:

@@ -1,174 +1,26 @@
 """Rigid alignment of sub-tomograms to a reference in Fourier space, missing wedge left out.
 
-The model of a sub-tomogram's coefficient at frequency k is
-
-    V(k) = C(k) exp(-2 pi i k c) T(R^T k) + noise of power P(|k|),   k outside the wedge,
-
-with the reference T, the contrast transfer C, rotation R and centre c.  The score of a pose is
-its log-likelihood against no particle at all, a matrix product over coefficients.
+The score of a pose is its log-likelihood against no particle at all, a matrix product over
+coefficients; `civa.consensus.subtomograms` states the model.
 """
-
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.consensus.fourier import Band, coefficients, cut_out, phases, slices
-from civa.consensus.poses import small_turns
-from civa.optics import Microscope, contrast_transfer
+from civa.consensus.fourier import Band, coefficients, interpolator, phases, slices
+from civa.consensus.poses import Matrices, grid_spacing_deg, rotation_grid, shift_grid, small_turns
+from civa.consensus.subtomograms import Setup, Spectra, Subtomograms
+
+MIDDLE_ANGSTROM = 40.0  # of the search over all poses
+FINEST_ANGSTROM = 28.0  # of the last refinement: contrast transfer and wedge leave little beyond
 
 
-@dataclass(frozen=True)
-class Optics:
-    """How the volumes were imaged.
-
-    Attributes
-    ----------
-    voxel_size_angstrom
-        Of the volumes.
-    max_tilt_deg
-        The tilt series about y reaches from minus to plus this.
-    microscope
-        For the contrast transfer; it is used where the defocus is known.
-    """
-
-    voxel_size_angstrom: float
-    max_tilt_deg: float = 60.0
-    microscope: Microscope = field(default_factory=Microscope)
-
-    def shell(self, resolution_angstrom: float, edge: int) -> int:
-        """Shell of a resolution in a box of an edge, within what the box can hold."""
-        return min(edge // 2 - 1, round(edge * self.voxel_size_angstrom / resolution_angstrom))
-
-    def transfer(self, picked: Band, defocus_um: NDArray | None) -> Tensor:
-        """Contrast transfer C of a band: (n, k); (1, k) ones where the defocus is unknown."""
-        frequency = picked.frequencies.norm(dim=1).cpu().numpy() / self.voxel_size_angstrom
-        if defocus_um is None:
-            return torch.ones(1, len(frequency), device=picked.frequencies.device)
-        rows = [
-            contrast_transfer(frequency, defocus_um=float(d), microscope=self.microscope)
-            for d in defocus_um
-        ]
-        return torch.from_numpy(np.stack(rows)).float().to(picked.frequencies.device)
-
-
-@dataclass(frozen=True)
-class Images:
-    """Volumes and where their particles lie, roughly.
-
-    Attributes
-    ----------
-    volumes
-        (n, d, h, w), mean 0, protein bright.
-    centres
-        (n, 3) z, y, x in voxels.
-    defocus_um
-        (n,), or None where the contrast transfer is not known.
-    """
-
-    volumes: NDArray
-    centres: NDArray[np.float64]
-    defocus_um: NDArray[np.float64] | None
-
-    def __len__(self) -> int:
-        return len(self.volumes)
-
-    def __getitem__(self, rows: NDArray | slice) -> "Images":
-        defocus = None if self.defocus_um is None else self.defocus_um[rows]
-        return Images(self.volumes[rows], self.centres[rows], defocus)
-
-    def cut_centres(self) -> NDArray[np.int64]:
-        """The voxels (n, 3) on which boxes are cut out."""
-        return np.round(self.centres).astype(np.int64)
-
-    def moved(self, moves: Tensor) -> "Images":
-        """Images whose centres lie ``moves`` (n, 3) from where their boxes were cut out."""
-        return replace(self, centres=self.cut_centres() + moves.double().cpu().numpy())
-
-    def coefficients(self, picked: Band, window: NDArray, *, chunk: int = 128) -> Tensor:
-        """Coefficients (n, k) of a band of the boxes cut out around the centres."""
-        centres, device = self.cut_centres(), picked.indices.device
-        parts = []
-        for start in range(0, len(self), chunk):
-            rows = slice(start, start + chunk)
-            boxes = torch.from_numpy(cut_out(self.volumes[rows], centres[rows], window))
-            parts.append(coefficients(boxes.to(device), picked))
-        return torch.cat(parts)
-
-
-def noise_spectrum(found: Tensor, picked: Band) -> Tensor:
-    """Mean power of coefficients (n, k) in every shell: noise, as the signal is far below it."""
-    power = (found.abs() ** 2).mean(dim=0)
-    sums = torch.zeros(picked.largest + 1, device=power.device)
-    sizes = torch.zeros_like(sums)
-    sums.index_add_(0, picked.shells, power)
-    sizes.index_add_(0, picked.shells, torch.ones_like(power))
-    return sums / sizes.clamp_min(1)
-
-
-@dataclass(frozen=True)
-class Particles:
-    """Coefficients of particles, prepared for scoring.
-
-    Attributes
-    ----------
-    weighted
-        (n, k) complex, C V / P times the share of independent coefficients.
-    power
-        (n, k) C^2 / P times the same share: what a reference costs.
-    """
-
-    weighted: Tensor
-    power: Tensor
-
-    def __len__(self) -> int:
-        return len(self.weighted)
-
-    def __getitem__(self, rows: Tensor | slice) -> "Particles":
-        return Particles(self.weighted[rows], self.power[rows])
-
-    def shared(self, weights: Tensor) -> "Particles":
-        """Every particle (n) m times, with the weights (n, m) of its poses: n m particles."""
-        return Particles(
-            (self.weighted[:, None] * weights[..., None]).flatten(0, 1),
-            (self.power[:, None] * weights[..., None]).flatten(0, 1),
-        )
-
-
-def prepare(
-    images: Images,
-    picked: Band,
-    optics: Optics,
-    window: NDArray,
-    noise: Tensor | None = None,
-) -> tuple[Particles, Tensor]:
-    """Cut particles out and weigh their coefficients by contrast transfer and noise.
-
-    A window leaves fewer independent coefficients than there are, by the mean of its square.
-
-    Parameters
-    ----------
-    noise
-        (shells,) power; None measures it.
-
-    Returns
-    -------
-    The particles, and the noise.
-    """
-    found = images.coefficients(picked, window)
-    level = noise_spectrum(found, picked) if noise is None else noise
-    transfer = optics.transfer(picked, images.defocus_um)
-    weight = float(np.mean(np.square(window))) * transfer / level[picked.shells]
-    power = (transfer * weight).expand(found.shape).contiguous()
-    return Particles(found * weight, power), level
-
-
-def search(
-    particles: Particles,
+def search_grid(
+    spectra: Spectra,
     transform: Tensor,
-    picked: Band,
+    band: Band,
     rotations: Tensor,
     shifts: Tensor,
     *,
@@ -177,17 +29,28 @@ def search(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Score every rotation and shift of a grid, and keep the best rotations of each particle.
 
+    Parameters
+    ----------
+    transform
+        (2, m, m, m) of the reference, from `civa.consensus.fourier.interpolator`.
+    rotations, shifts
+        (r, 3, 3) and (s, 3) grids, z, y, x.
+    keep
+        Rotations that are kept of every particle.
+    chunk
+        Particles at a time.
+
     Returns
     -------
     Scores (n, m) of the best, their rotations (n, m) and shifts (n, m) as numbers on the grids.
     """
-    views = slices(transform, rotations, picked.frequencies)  # (r, k)
+    views = slices(transform, rotations, band.frequencies)  # (r, k)
     flat_views = torch.cat([views.real, views.imag], dim=1)  # (r, 2 k)
     squared = views.abs() ** 2
-    undo = phases(picked.frequencies, shifts)  # (s, k)
+    undo = phases(band.frequencies, shifts)  # (s, k)
     found = []
-    for start in range(0, len(particles), chunk):
-        part = particles[start : start + chunk]
+    for start in range(0, len(spectra), chunk):
+        part = spectra[start : start + chunk]
         moved = (part.weighted[:, None] * undo).flatten(0, 1)  # (b s, k)
         flat = torch.cat([moved.real, moved.imag], dim=1)
         match = (flat @ flat_views.T).reshape(len(part), len(shifts), -1)  # (b, s, r)
@@ -200,19 +63,19 @@ def search(
 
 
 def pose_scores(
-    particles: Particles, transform: Tensor, picked: Band, rotations: Tensor, shifts: Tensor
+    spectra: Spectra, transform: Tensor, band: Band, rotations: Tensor, shifts: Tensor
 ) -> Tensor:
     """Score poses (n, m, 3, 3) and (n, m, 3) of every particle: (n, m)."""
-    views = slices(transform, rotations, picked.frequencies)  # (n, m, k)
-    moved = particles.weighted[:, None] * phases(picked.frequencies, shifts)
+    views = slices(transform, rotations, band.frequencies)  # (n, m, k)
+    moved = spectra.weighted[:, None] * phases(band.frequencies, shifts)
     match = (views.real * moved.real + views.imag * moved.imag).sum(-1)
-    return 2 * match - (views.abs() ** 2 * particles.power[:, None]).sum(-1)
+    return 2 * match - (views.abs() ** 2 * spectra.power[:, None]).sum(-1)
 
 
 def refine(
-    particles: Particles,
+    spectra: Spectra,
     transform: Tensor,
-    picked: Band,
+    band: Band,
     rotations: Tensor,
     shifts: Tensor,
     *,
@@ -237,44 +100,44 @@ def refine(
     """
     parts = [
         _climb(
-            particles[start : start + chunk],
+            spectra[start : start + chunk],
             transform,
-            picked,
+            band,
             rotations[start : start + chunk],
             shifts[start : start + chunk],
             [(first_turn_deg / 2**level, first_shift / 2**level) for level in range(levels)],
             rounds,
         )
-        for start in range(0, len(particles), chunk)
+        for start in range(0, len(spectra), chunk)
     ]
     scores, turns, places = (torch.cat(column) for column in zip(*parts, strict=True))
     return scores, turns, places
 
 
 def _climb(
-    particles: Particles,
+    spectra: Spectra,
     transform: Tensor,
-    picked: Band,
+    band: Band,
     rotations: Tensor,
     shifts: Tensor,
     steps: list[tuple[float, float]],
     rounds: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     device = rotations.device
-    rows = torch.arange(len(particles), device=device)
-    scores = pose_scores(particles, transform, picked, rotations[:, None], shifts[:, None])[:, 0]
+    rows = torch.arange(len(spectra), device=device)
+    scores = pose_scores(spectra, transform, band, rotations[:, None], shifts[:, None])[:, 0]
     axes = torch.cat([torch.eye(3, device=device), -torch.eye(3, device=device)])  # (6, 3)
     for angle, step in steps:
         turns = torch.from_numpy(small_turns(angle)).float().to(device)  # (6, 3, 3)
         for _ in range(rounds):
             turned = turns @ rotations[:, None]  # (n, 6, 3, 3)
-            tried = pose_scores(particles, transform, picked, turned, shifts[:, None])
+            tried = pose_scores(spectra, transform, band, turned, shifts[:, None])
             best, at = tried.max(dim=1)
             better = best > scores
             scores = torch.where(better, best, scores)
             rotations = torch.where(better[:, None, None], turned[rows, at], rotations)
             moved = shifts[:, None] + step * axes  # (n, 6, 3)
-            tried = pose_scores(particles, transform, picked, rotations[:, None], moved)
+            tried = pose_scores(spectra, transform, band, rotations[:, None], moved)
             best, at = tried.max(dim=1)
             better = best > scores
             scores = torch.where(better, best, scores)
@@ -283,9 +146,9 @@ def _climb(
 
 
 def best_poses(
-    particles: Particles,
+    spectra: Spectra,
     transform: Tensor,
-    picked: Band,
+    band: Band,
     rotations: Tensor,
     shifts: Tensor,
     *,
@@ -298,13 +161,13 @@ def best_poses(
     -------
     Scores (n,), rotations (n, 3, 3) and shifts (n, 3).
     """
-    _, turns, places = search(particles, transform, picked, rotations, shifts, keep=keep)
+    _, turns, places = search_grid(spectra, transform, band, rotations, shifts, keep=keep)
     n, m = turns.shape
     each = torch.arange(n, device=turns.device).repeat_interleave(m)
     scores, reached, moved = refine(
-        particles[each],
+        spectra[each],
         transform,
-        picked,
+        band,
         rotations[turns.flatten()],
         shifts[places.flatten()],
         first_turn_deg=turn_deg,
@@ -313,3 +176,114 @@ def best_poses(
     best, column = scores.reshape(n, m).max(dim=1)
     rows = torch.arange(n, device=turns.device) * m + column
     return best, reached[rows], moved[rows]
+
+
+class Aligner:
+    """Aligns sub-tomograms with the average of their class.
+
+    Parameters
+    ----------
+    density
+        (e, e, e) the average.
+    noise
+        (shells,) noise power from shell 1 on.
+    rotations
+        Size of the even grid that is searched.
+    shift_voxels
+        Radius of the shifts that are searched.
+    """
+
+    def __init__(
+        self,
+        density: NDArray,
+        noise: NDArray[np.float64],
+        setup: Setup,
+        *,
+        rotations: int = 1152,
+        shift_voxels: float = 3.0,
+    ) -> None:
+        self.setup = setup
+        self.transform = interpolator(setup.tensor(np.array(density)))
+        self.noise = setup.tensor(np.concatenate([[1.0], noise]))
+        finest = min(setup.shell(FINEST_ANGSTROM), len(noise))
+        self.bands = [setup.band(shell) for shell in (setup.shell(MIDDLE_ANGSTROM), finest)]
+        self.grid, self.shifts = setup.grid(rotations), setup.tensor(shift_grid(shift_voxels))
+        self.turn = grid_spacing_deg(rotations) / 2
+
+    def align(self, subtomograms: Subtomograms) -> tuple[NDArray, NDArray, NDArray]:
+        """Search from the rough centres, then refine around what was found.
+
+        Returns
+        -------
+        Scores (n,), matrices (n, 3, 3) and centres (n, 3).
+        """
+        searched = self.setup.whiten(subtomograms, self.bands[0], self.noise)
+        rotations, moves = searched.map(lambda _, spectra: self._search(spectra))
+        subtomograms = subtomograms.moved(moves)
+        start = self.setup.tensor(subtomograms.remainders())
+        refined = self.setup.whiten(subtomograms, self.bands[1], self.noise)
+        scores, rotations, moves = refined.map(
+            lambda part, spectra: self._refine(spectra, rotations[part], start[part])
+        )
+        return (
+            scores.double().cpu().numpy(),
+            rotations.double().cpu().numpy(),
+            subtomograms.moved(moves).centres,
+        )
+
+    def _search(self, spectra: Spectra) -> tuple[Tensor, Tensor]:
+        """Rotations (n, 3, 3) and shifts (n, 3) of the best poses."""
+        _, rotations, moves = best_poses(
+            spectra,
+            self.transform,
+            self.bands[0],
+            self.grid,
+            self.shifts,
+            keep=3,  # rotations from which to climb: the best of a grid is often a neighbour
+            turn_deg=self.turn,
+        )
+        return rotations, moves
+
+    def _refine(
+        self, spectra: Spectra, rotations: Tensor, moves: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return refine(
+            spectra,
+            self.transform,
+            self.bands[1],
+            rotations,
+            moves,
+            first_turn_deg=self.turn / 4,
+            first_shift=0.5,
+            levels=3,
+        )
+
+
+def superpose(
+    moving: Tensor, fixed: Tensor, band: Band, *, rotations: int = 1152
+) -> tuple[Matrices, NDArray[np.float64], float]:
+    """Find the pose of one density (e, e, e) in another.
+
+    Returns
+    -------
+    Matrix (3, 3) and offset (3,) from the middle of the box, z, y, x, that bring ``moving`` onto
+    ``fixed``, and the correlation of the two there, in the band.
+    """
+    found = coefficients((fixed / fixed.norm())[None], band)  # (1, k)
+    transform = interpolator(moving / moving.norm())
+    grid = torch.from_numpy(rotation_grid(rotations)).float().to(found.device)
+    shifts = torch.from_numpy(shift_grid(3)).float().to(found.device)
+    _, turns, moves = best_poses(
+        Spectra(found, torch.ones_like(found.real)),
+        transform,
+        band,
+        grid,
+        shifts,
+        keep=8,  # one volume: trying more rotations costs nothing
+        turn_deg=grid_spacing_deg(rotations) / 2,
+    )
+    turned = slices(transform, turns, band.frequencies)
+    moved = found * phases(band.frequencies, moves)
+    cross = (turned.conj() * moved).sum().real
+    correlation = float(cross / (turned.norm() * moved.norm()).clamp_min(1e-20))
+    return turns[0].double().cpu().numpy(), moves[0].double().cpu().numpy(), correlation

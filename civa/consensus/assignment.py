@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from civa.consensus.poses import Poses, robust_level
 
-DOUBTFUL_TRUST = -1.0  # below it lies a sixth of good volumes, and most that show something else
+DOUBTFUL_Z_SCORE = -1.0  # below it lies a sixth of good volumes, and most that show something else
 CHANCE_NATS = 15.0  # of log-likelihood: what the best of all poses reaches where nothing is
 BELIEF_NATS = 10.0  # of log-likelihood: what a label, or a sure prediction, counts
 
@@ -21,14 +21,14 @@ class Assignment:
         (number of the average, rows (m,), centres (m, 3)) -> `Poses` of these volumes.
     labels
         (averages + 1,) label of the class of every average, by its number; the first is no average.
-    told
+    given_class
         (n,) label that every volume was given, or the classifier's prediction.
     unsure
         (n,) predictions that do not count.
     trained
         (n,) volumes that the averages are made of; they say what is typical of an average.
-    least_trust
-        What lies below is a misfit.
+    least_z_score
+        Z-score below which a volume is an outlier.
     """
 
     def __init__(
@@ -36,16 +36,16 @@ class Assignment:
         align: Callable[[int, NDArray, NDArray], Poses],
         *,
         labels: NDArray[np.int64],
-        told: NDArray[np.int64],
+        given_class: NDArray[np.int64],
         unsure: NDArray[np.bool_],
         trained: NDArray[np.bool_],
-        least_trust: float,
+        least_z_score: float,
     ) -> None:
-        self._align, self._label_of, self.told = align, labels, told
-        self.unsure, self._trained, self.least_trust = unsure, trained, least_trust
+        self._align, self._label_of, self.given_class = align, labels, given_class
+        self.unsure, self._trained, self.least_z_score = unsure, trained, least_z_score
         self._belief = np.where(unsure, 0.0, BELIEF_NATS)
         self._averages = range(1, len(labels))
-        self.poses = Poses.empty(len(told))
+        self.poses = Poses.empty(len(given_class))
         self._typical: dict[int, tuple[float, float]] = {}
 
     @property
@@ -54,14 +54,14 @@ class Assignment:
         return self._label_of[self.poses.averages]
 
     @property
-    def misfits(self) -> NDArray[np.bool_]:
+    def outliers(self) -> NDArray[np.bool_]:
         """(n,) volumes that fit badly."""
-        return self.poses.trust < self.least_trust
+        return self.poses.z_scores < self.least_z_score
 
     def try_own_class(self, centres: NDArray) -> None:
         """Align every volume with the averages of its class, and take the likeliest."""
         for number in self._averages:
-            members = np.flatnonzero(self.told == self._label_of[number])
+            members = np.flatnonzero(self.given_class == self._label_of[number])
             if len(members):
                 tried = self._align(number, members, centres[members])
                 self.poses.improve(members, tried, by="scores")
@@ -76,22 +76,22 @@ class Assignment:
         It may be wrong where its label is not sure, or the volume fits worse than five in six, or
         better than any should: the average of a small particle can explain much of a large one.
         """
-        trust = self.poses.trust
+        z_scores = self.poses.z_scores
         doubtful = np.flatnonzero(
-            self.unsure | (trust < DOUBTFUL_TRUST) | (trust > -self.least_trust)
+            self.unsure | (z_scores < DOUBTFUL_Z_SCORE) | (z_scores > -self.least_z_score)
         )
         for number in self._averages:
-            rows = doubtful[self.told[doubtful] != self._label_of[number]]
+            rows = doubtful[self.given_class[doubtful] != self._label_of[number]]
             if len(rows):
                 tried = self._judged(number, rows, centres[rows])
                 tried.scores -= self._belief[rows]
-                tried.scores[self._alien(tried, rows)] = -np.inf
+                tried.scores[self._contradicts(tried, rows)] = -np.inf
                 self.poses.improve(rows, tried, by="scores")
-        changed = self.labels != self.told
+        changed = self.labels != self.given_class
         self.poses.scores[changed] += self._belief[changed]
 
     def try_other_centres(self, find: Callable[[NDArray], NDArray]) -> int:
-        """Try all averages from other centres where none fits; take the pose of highest trust.
+        """Try all averages from other centres where none fits; take the pose of highest z-score.
 
         Parameters
         ----------
@@ -102,13 +102,13 @@ class Assignment:
         -------
         The number of volumes that were tried again.
         """
-        rows = np.flatnonzero(self.misfits | (self.poses.scores < CHANCE_NATS))
+        rows = np.flatnonzero(self.outliers | (self.poses.scores < CHANCE_NATS))
         if len(rows):
             starts = find(rows)
             for number in self._averages:
                 for column in range(starts.shape[1]):
                     tried = self._judged(number, rows, starts[:, column])
-                    tried.trust[self._alien(tried, rows)] = -np.inf
+                    tried.z_scores[self._contradicts(tried, rows)] = -np.inf
                     self.poses.improve(rows, tried)
         return len(rows)
 
@@ -117,7 +117,7 @@ class Assignment:
         tried.judge(self._typical)
         return tried
 
-    def _alien(self, tried: Poses, rows: NDArray) -> NDArray[np.bool_]:
-        """Of another class than told, and not fitting its average as the average's own do."""
-        contradicts = self._label_of[tried.averages] != self.told[rows]
-        return contradicts & (np.abs(tried.trust) > -self.least_trust)
+    def _contradicts(self, tried: Poses, rows: NDArray) -> NDArray[np.bool_]:
+        """Of another class than the given one, and not fitting its average as its own do."""
+        contradicts = self._label_of[tried.averages] != self.given_class[rows]
+        return contradicts & (np.abs(tried.z_scores) > -self.least_z_score)

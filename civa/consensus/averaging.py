@@ -14,17 +14,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.consensus.alignment import Images, Optics, Particles, best_poses, prepare, refine
-from civa.consensus.expectation import Maximum, Search, maximise
-from civa.consensus.fitting import MIDDLE_ANGSTROM, superpose
-from civa.consensus.fourier import Band, band, interpolator
+from civa.consensus.alignment import MIDDLE_ANGSTROM, best_poses, refine, superpose
+from civa.consensus.expectation import Maximum, PoseSearch, maximise
+from civa.consensus.fourier import interpolator
 from civa.consensus.heterogeneity import UNDIVIDED, Split, split
-from civa.consensus.poses import grid_spacing_deg, rotation_grid, shift_grid
-from civa.consensus.reconstruction import fourier_shell_correlation, insert, reconstruct
+from civa.consensus.poses import grid_spacing_deg, shift_grid
+from civa.consensus.reconstruction import (
+    empty_total,
+    fourier_shell_correlation,
+    insert,
+    reconstruct,
+    resolution_angstrom,
+)
+from civa.consensus.subtomograms import (
+    Optics,
+    Setup,
+    Spectra,
+    Subtomograms,
+    WhitenedSubtomograms,
+)
 
 logger = logging.getLogger(__name__)
 
 COARSE_ANGSTROM = 53.0  # where averaging from scratch begins
+WINDOW_SHELLS = 1  # by which the soft window spreads what lies in a shell
+JUDGED_SHELLS = 2  # over which the half-sets are compared: one has few independent coefficients
+RESOLVED = 0.143  # of the FSC of half-sets (Rosenthal and Henderson 2003)
+EMPTY = torch.empty(0)
 
 
 @dataclass(frozen=True)
@@ -93,215 +109,265 @@ class Average:
     split: Split = UNDIVIDED
     apart: Split | None = None
 
+    def independent_shells(self, optics: Optics) -> NDArray[np.int64]:
+        """The first shells beyond those that both half-sets took from one reference.
+
+        Both begin with the average of all particles up to 53 Å, which the window spreads by a
+        shell: there noise correlates as well as a particle does.  Empty where the box holds none.
+        """
+        shared = optics.shell(COARSE_ANGSTROM, len(self.density)) + WINDOW_SHELLS
+        return np.arange(shared + 1, min(shared + 1 + JUDGED_SHELLS, len(self.fsc) - 1))
+
     def halves_agree(self, optics: Optics) -> float:
-        """Correlation of the half-sets at 53 Å."""
-        return float(self.fsc[max(optics.shell(COARSE_ANGSTROM, len(self.density)), 1)])
+        """Correlation of the half-sets over `independent_shells`; NaN where there are none."""
+        shells = self.independent_shells(optics)
+        if not len(shells):
+            return float("nan")
+        return float(np.average(self.fsc[shells], weights=shells.astype(float) ** 2))
+
+    def resolution(self, optics: Optics) -> tuple[float, bool]:
+        """Resolution in ångström by the half-sets, and whether it was measured.
+
+        Where they disagree in the first shell that is their own, nothing is known beyond the 53 Å
+        of the reference that they share: this is what is returned then, as not measured.
+        """
+        edge, shells = len(self.density), self.independent_shells(optics)
+        shared = optics.shell(COARSE_ANGSTROM, edge)
+        extent = edge * optics.voxel_size_angstrom
+        if not len(shells) or self.fsc[shells[0]] < RESOLVED:
+            return extent / max(shared, 1), False
+        return resolution_angstrom(self.fsc, optics, edge, beyond=int(shells[0])), True
 
 
-class Averager:
-    """Averages volumes of one structure.
+@dataclass(frozen=True)
+class Aligned:
+    """Sub-tomograms centred by an average, and their rotations (n, 3, 3) in it."""
+
+    subtomograms: Subtomograms
+    rotations: Tensor
+
+
+def average_structure(
+    subtomograms: Subtomograms, setup: Setup, *, plan: Plan, generator: np.random.Generator
+) -> tuple[Average, Aligned]:
+    """Average volumes of one structure: from scratch at 53 Å, then two half-sets to the end.
 
     Parameters
     ----------
-    images
-        The volumes and their rough centres.
-    optics
-        How they were imaged.
-    window
-        (e, e, e), see `soft_ball`: the particle and little of its neighbours.
+    subtomograms
+        The volumes (n) and their rough centres.
+    generator
+        Of the random starts.
+    """
+    count = len(subtomograms)
+    if count == 1:  # its own other half-set; `civa.consensus.diagnostics` says what that is worth
+        subtomograms = subtomograms[np.array([0, 0])]
+    reference, subtomograms, agreement = _from_scratch(subtomograms, setup, plan, generator)
+    average, aligned = _to_full_resolution(reference, subtomograms, setup, plan)
+    return replace(average, agreement=agreement, members=np.arange(count)), aligned
+
+
+def into_two(
+    aligned: Aligned, setup: Setup, *, plan: Plan, generator: np.random.Generator
+) -> Split:
+    """Average into two at 40 Å, from the poses in the one average."""
+    search = replace(
+        _search(setup, plan),
+        band=setup.band(setup.shell(MIDDLE_ANGSTROM)),
+        rotations=setup.grid(plan.split_rotations),
+        shifts=setup.tensor(shift_grid(1)),
+    )
+    particles = setup.whiten(aligned.subtomograms, search.band)
+    used = _some(len(particles), plan.split_particles, generator)
+    shifts = setup.tensor(aligned.subtomograms.remainders())
+    return split(particles, used, (aligned.rotations, shifts), search, generator)
+
+
+def _search(setup: Setup, plan: Plan) -> PoseSearch:
+    """How poses are looked for at 53 Å, from scratch."""
+    return PoseSearch(
+        setup.band(setup.shell(COARSE_ANGSTROM)),
+        setup.grid(plan.coarse_rotations),
+        setup.tensor(shift_grid(plan.shift_voxels)),
+        setup.ball,
+        plan.temperature,
+        plan.iterations,
+    )
+
+
+def _some(count: int, most: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Numbers of some particles, at random; of all, if they are not too many."""
+    return np.sort(generator.permutation(count)[:most])
+
+
+def _from_scratch(
+    subtomograms: Subtomograms, setup: Setup, plan: Plan, generator: np.random.Generator
+) -> tuple[Tensor, Subtomograms, float]:
+    """Average at 53 Å from several random starts.
+
+    Returns
+    -------
+    The likeliest average (e, e, e), the sub-tomograms centred by it, and the agreement of the
+    starts.
+    """
+    search = _search(setup, plan)
+    particles = setup.whiten(subtomograms, search.band)
+    some = particles[_some(len(particles), plan.most_particles, generator)]
+    ends = [_one_start(some, search, plan, generator) for _ in range(plan.starts)]
+    best, *others = sorted(ends, key=lambda end: -end.likelihood)
+    agreement = float("nan")
+    if others:
+        agreement = min(superpose(o.reference, best.reference, search.band)[2] for o in others)
+    logger.info(
+        "at %g Å: log-likelihood %.1f per particle, starts agree at %.2f",
+        *(COARSE_ANGSTROM, best.likelihood, agreement),
+    )
+    (places,) = particles.map(
+        lambda _, spectra: (search.best(spectra, best.reference, keep=1)[2][:, 0],)
+    )
+    return best.reference, subtomograms.moved(search.shifts[places]), agreement
+
+
+def _one_start(
+    spectra: Spectra, search: PoseSearch, plan: Plan, generator: np.random.Generator
+) -> Maximum:
+    """Average from a few random particles at random angles."""
+    rows = generator.permutation(len(spectra))[: plan.first_particles]
+    turns = generator.integers(len(search.rotations), size=len(rows))
+    still = torch.zeros(len(rows), 3, device=search.ball.device)
+    first = spectra[torch.from_numpy(rows).to(search.ball.device)]
+    return maximise(spectra, search.average(first, search.rotations[turns], still), search)
+
+
+def _to_full_resolution(
+    reference: Tensor, subtomograms: Subtomograms, setup: Setup, plan: Plan
+) -> tuple[Average, Aligned]:
+    """Align two half-sets by themselves, from an average (e, e, e) at 53 Å."""
+    ends = [HalfSet(subtomograms[half::2], reference) for half in (0, 1)]
+    spacing = grid_spacing_deg(plan.fine_rotations) / 2
+    for _ in range(2):  # the second search begins with a reference of its own half-set
+        ends = [_searched(half, setup, plan, spacing) for half in ends]
+    average, ends = _refined(ends, setup, plan, spacing)
+    centres = np.empty_like(subtomograms.centres)
+    rotations = torch.empty(len(subtomograms), 3, 3, device=setup.device)
+    for start, half in enumerate(ends):
+        centres[start::2] = half.subtomograms.centres
+        rotations[start::2] = half.rotations
+    return average, Aligned(replace(subtomograms, centres=centres), rotations)
+
+
+@dataclass(frozen=True)
+class HalfSet:
+    """Half of the sub-tomograms, and what they gave so far.
+
+    Attributes
+    ----------
+    reference
+        (e, e, e) that they are aligned to next.
+    rotations, moves
+        (n, 3, 3), and (n, 3) from where their boxes are cut out.
+    scores, turned_deg
+        (n,) log-likelihood, and turn in the last iteration.
+    total
+        (3, m, m, m), see `civa.consensus.reconstruction.insert`.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        optics: Optics,
-        window: NDArray[np.float32],
-        *,
-        plan: Plan,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.count = len(images)
-        if self.count == 1:  # its own other half-set; see `diagnostics`
-            images = images[np.array([0, 0])]
-        self.images, self.optics, self.window, self.plan = images, optics, window, plan
-        self.generator = np.random.default_rng(seed)
-        self.edge, self.device = window.shape[0], device
-        self.ball = torch.from_numpy(window).to(device)
+    subtomograms: Subtomograms
+    reference: Tensor
+    rotations: Tensor = EMPTY
+    moves: Tensor = EMPTY
+    scores: Tensor = EMPTY
+    turned_deg: Tensor = EMPTY
+    total: Tensor = EMPTY
 
-    def run(self) -> tuple[Average, Images, Tensor]:
-        """Average: from scratch at 53 Å, then two half-sets by themselves to the end.
 
-        Returns
-        -------
-        The average, the images centred by it, and their rotations (n, 3, 3).
-        """
-        reference, images, agreement = self._from_scratch()
-        average, images, rotations = self._to_full_resolution(reference, images)
-        return (
-            replace(average, agreement=agreement, members=np.arange(self.count)),
-            images,
-            rotations,
+def _searched(half: HalfSet, setup: Setup, plan: Plan, turn_deg: float) -> HalfSet:
+    """Search all poses of a half-set at 40 Å, and average it."""
+    band = setup.band(setup.shell(MIDDLE_ANGSTROM))
+    grid, shifts = setup.grid(plan.fine_rotations), setup.tensor(shift_grid(2))
+    transform = interpolator(half.reference)
+    total = empty_total(setup.edge, setup.device)
+
+    def work(part: slice, spectra: Spectra) -> tuple[Tensor, ...]:
+        _, rotations, moves = best_poses(
+            spectra, transform, band, grid, shifts, keep=3, turn_deg=turn_deg
         )
+        insert(spectra, band, rotations, moves, into=total)
+        return rotations, moves
 
-    def into_two(self, images: Images, rotations: Tensor) -> Split:
-        """Average into two at 40 Å, from where `run` has put its particles."""
-        finer = replace(
-            self._search(),
-            picked=self._band(self.optics.shell(MIDDLE_ANGSTROM, self.edge)),
-            rotations=self._grid(self.plan.split_rotations),
-            shifts=self._tensor(shift_grid(1)),
+    rotations, moves = setup.whiten(half.subtomograms, band).map(work)
+    reference = reconstruct(total, setup.edge) * setup.ball
+    return HalfSet(half.subtomograms.moved(moves), reference, rotations)
+
+
+def _refined(
+    halves: list[HalfSet], setup: Setup, plan: Plan, turn_deg: float
+) -> tuple[Average, list[HalfSet]]:
+    """Refine the poses of each half-set against its own average, FSC-weighted together."""
+    whole = setup.band(setup.edge // 2 - 1)
+    particles = [setup.whiten(half.subtomograms, whole) for half in halves]
+    starts = [setup.tensor(half.subtomograms.remainders()) for half in halves]
+    ends = [replace(half, moves=moves) for half, moves in zip(halves, starts, strict=True)]
+    for step in range(plan.refinements):
+        ends = [
+            _climbed(half, whitened, turn_deg / 2**step)
+            for half, whitened in zip(ends, particles, strict=True)
+        ]
+        raw = [reconstruct(half.total, setup.edge) * setup.ball for half in ends]
+        fsc = fourier_shell_correlation(*(density.cpu().numpy() for density in raw))
+        weights = setup.tensor(fsc)
+        ends = [
+            replace(half, reference=reconstruct(half.total, setup.edge, weights) * setup.ball)
+            for half in ends
+        ]
+    total = ends[0].total + ends[1].total
+    density = reconstruct(total, setup.edge, setup.tensor(of_whole(fsc))) * setup.ball
+    noise = torch.stack([whitened.noise for whitened in particles]).mean(dim=0)
+    average = Average(
+        density=density.cpu().numpy(),
+        halves=np.stack([density.cpu().numpy() for density in raw]),
+        fsc=fsc,
+        noise=noise.double().cpu().numpy(),
+        score=float(torch.cat([half.scores for half in ends]).median()),
+        movement_deg=float(torch.cat([half.turned_deg for half in ends]).median()),
+    )
+    return average, [
+        replace(half, subtomograms=half.subtomograms.moved(half.moves)) for half in ends
+    ]
+
+
+def _climbed(half: HalfSet, particles: WhitenedSubtomograms, first_turn_deg: float) -> HalfSet:
+    """Refine the poses of a half-set against its reference, and add it up anew."""
+    transform, band = interpolator(half.reference), particles.band
+    total = empty_total(band.edge, half.reference.device)
+
+    def work(part: slice, spectra: Spectra) -> tuple[Tensor, ...]:
+        scores, rotations, moves = refine(
+            spectra,
+            transform,
+            band,
+            half.rotations[part],
+            half.moves[part],
+            first_turn_deg=first_turn_deg,
+            first_shift=0.5,
+            levels=3,
         )
-        cloud, _ = self._prepare(images, finer.picked)
-        used = self._some(self.plan.split_particles)
-        shifts = self._tensor(images.centres - images.cut_centres())
-        return split(cloud, used, (rotations, shifts), finer, self.generator)
+        insert(spectra, band, rotations, moves, into=total)
+        return scores, rotations, moves
 
-    def _to_full_resolution(
-        self, reference: Tensor, images: Images
-    ) -> tuple[Average, Images, Tensor]:
-        """Align two half-sets by themselves, from an average at 53 Å; returns as `run` does."""
-        halves = [images[half::2] for half in (0, 1)]
-        references = [reference, reference]
-        rotations = [torch.empty(0), torch.empty(0)]
-        picked = self._band(self.optics.shell(MIDDLE_ANGSTROM, self.edge))
-        grid = self._grid(self.plan.fine_rotations)
-        shifts = self._tensor(shift_grid(2))
-        turn = grid_spacing_deg(self.plan.fine_rotations) / 2
-        for _ in range(2):
-            for half, part in enumerate(halves):
-                cloud, _ = self._prepare(part, picked)
-                _, rotations[half], moves = best_poses(
-                    cloud,
-                    interpolator(references[half]),
-                    picked,
-                    grid,
-                    shifts,
-                    keep=3,
-                    turn_deg=turn,
-                )
-                total = insert(cloud, picked, rotations[half], moves)
-                references[half] = self._density(total)
-                halves[half] = part.moved(moves)
-        average, halves, rotations = self._refine(halves, references, rotations, turn)
-        centres = np.empty_like(images.centres)
-        turns = torch.empty(len(images), 3, 3, device=self.device)
-        for half in (0, 1):
-            centres[half::2], turns[half::2] = halves[half].centres, rotations[half]
-        return average, replace(images, centres=centres), turns
+    scores, rotations, moves = particles.map(work)
+    turned = turns_deg(half.rotations, rotations)
+    return replace(
+        half, rotations=rotations, moves=moves, scores=scores, turned_deg=turned, total=total
+    )
 
-    def _refine(
-        self,
-        halves: list[Images],
-        references: list[Tensor],
-        rotations: list[Tensor],
-        turn: float,
-    ) -> tuple[Average, list[Images], list[Tensor]]:
-        """Refine the poses of each half-set against its own average, FSC-weighted together."""
-        picked = self._band(self.edge // 2 - 1)
-        prepared = [self._prepare(part, picked) for part in halves]
-        moves = [self._tensor(part.centres - part.cut_centres()) for part in halves]
-        scores, totals = [torch.empty(0)] * 2, [torch.empty(0)] * 2
-        turned = [torch.empty(0)] * 2
-        for step in range(self.plan.refinements):
-            for half, (cloud, _) in enumerate(prepared):
-                before = rotations[half]
-                scores[half], rotations[half], moves[half] = refine(
-                    cloud,
-                    interpolator(references[half]),
-                    picked,
-                    before,
-                    moves[half],
-                    first_turn_deg=turn / 2**step,
-                    first_shift=0.5,
-                    levels=3,
-                )
-                turned[half] = turns_deg(before, rotations[half])
-                totals[half] = insert(cloud, picked, rotations[half], moves[half])
-            raw = [self._density(total).cpu().numpy() for total in totals]
-            fsc = fourier_shell_correlation(*raw)
-            references = [
-                reconstruct(total, self.edge, self._tensor(fsc)) * self.ball for total in totals
-            ]
-        both = np.clip(2 * fsc / (1 + np.clip(fsc, -0.9, 1)), 0, 1)
-        density = reconstruct(totals[0] + totals[1], self.edge, self._tensor(both)) * self.ball
-        noise = torch.stack([noise for _, noise in prepared]).mean(dim=0)
-        average = Average(
-            density=density.cpu().numpy(),
-            halves=np.stack(raw),
-            fsc=fsc,
-            noise=noise.double().cpu().numpy(),
-            score=float(torch.cat(scores).median()),
-            movement_deg=float(torch.cat(turned).median()),
-        )
-        halves = [part.moved(move) for part, move in zip(halves, moves, strict=True)]
-        return average, halves, rotations
 
-    def _search(self) -> Search:
-        """How poses are looked for at 53 Å, from scratch."""
-        return Search(
-            self._band(self.optics.shell(COARSE_ANGSTROM, self.edge)),
-            self._grid(self.plan.coarse_rotations),
-            self._tensor(shift_grid(self.plan.shift_voxels)),
-            self.ball,
-            self.plan.temperature,
-            self.plan.iterations,
-        )
+def of_whole(fsc: NDArray[np.float64]) -> NDArray[np.float64]:
+    """FSC (shells,) of the average of all with the truth, from that of two halves.
 
-    def _from_scratch(self) -> tuple[Tensor, Images, float]:
-        """Average at 53 Å from several random starts.
-
-        Returns
-        -------
-        The likeliest average, the images centred by it, and the agreement of the starts.
-        """
-        how = self._search()
-        cloud, _ = self._prepare(self.images, how.picked)
-        some = cloud[self._some(self.plan.most_particles)]
-        ends = [self._one_start(some, how) for _ in range(self.plan.starts)]
-        best, *others = sorted(ends, key=lambda end: -end.likelihood)
-        agreement = float("nan")
-        if others:
-            agreement = min(superpose(o.reference, best.reference, how.picked)[2] for o in others)
-        logger.info(
-            "at %g Å: log-likelihood %.1f per particle, starts agree at %.2f",
-            *(COARSE_ANGSTROM, best.likelihood, agreement),
-        )
-        places = how.best(cloud, best.reference, keep=1)[2][:, 0]
-        return best.reference, self.images.moved(how.shifts[places]), agreement
-
-    def _one_start(self, cloud: Particles, how: Search) -> Maximum:
-        """Average from a few random particles at random angles."""
-        rows = self.generator.permutation(len(cloud))[: self.plan.first_particles]
-        turns = self.generator.integers(len(how.rotations), size=len(rows))
-        still = torch.zeros(len(rows), 3, device=self.device)
-        first = cloud[torch.from_numpy(rows).to(self.device)]
-        return maximise(cloud, how.average(first, how.rotations[turns], still), how)
-
-    def _some(self, most: int) -> Tensor:
-        """Rows of some particles, at random; of all, if they are not too many."""
-        rows = self.generator.permutation(len(self.images))[:most]
-        return torch.from_numpy(np.sort(rows)).to(self.device)
-
-    def _density(self, total: Tensor) -> Tensor:
-        return reconstruct(total, self.edge) * self.ball
-
-    def _prepare(self, images: Images, picked: Band) -> tuple[Particles, Tensor]:
-        return prepare(images, picked, self.optics, self.window)
-
-    def _band(self, shell: int) -> Band:
-        return band(
-            self.edge,
-            highest_shell=shell,
-            max_tilt_deg=self.optics.max_tilt_deg,
-            device=self.device,
-        )
-
-    def _grid(self, count: int) -> Tensor:
-        return self._tensor(rotation_grid(count))
-
-    def _tensor(self, values: NDArray) -> Tensor:
-        return torch.from_numpy(np.asarray(values)).float().to(self.device)
+    C_ref^2 of Rosenthal and Henderson (2003): 2 f / (1 + f).
+    """
+    return np.clip(2 * fsc / (1 + np.clip(fsc, -0.9, 1)), 0, 1)
 
 
 def turns_deg(before: Tensor, after: Tensor) -> Tensor:

@@ -68,23 +68,26 @@ def fit(density: NDArray, truth: NDArray[np.bool_], start: Calibration) -> Calib
     return Calibration(float(contour), float(np.clip(np.exp(log_slope), FLATTEST, STEEPEST)))
 
 
-def expected_calibration_error(probability: NDArray, truth: NDArray[np.bool_]) -> float:
-    """Mean gap between probability and frequency over ten equal bins (Naeini et al. 2015).
+class Reliability:
+    """How often probabilities come true, in ten equal bins; voxels are added a few at a time."""
 
-    Parameters
-    ----------
-    probability, truth
-        (p,) in [0, 1], and what was there.
+    def __init__(self) -> None:
+        self._sizes, self._expected, self._observed = np.zeros((3, BINS))
 
-    Returns
-    -------
-    In [0, 1]; bins count by their voxels.
-    """
-    bins = np.minimum((np.asarray(probability) * BINS).astype(int), BINS - 1)
-    sizes = np.bincount(bins, minlength=BINS)
-    said = np.bincount(bins, probability, minlength=BINS)
-    seen = np.bincount(bins, truth, minlength=BINS)
-    return float(np.abs(said - seen).sum() / max(sizes.sum(), 1))
+    def add(self, probability: NDArray, truth: NDArray[np.bool_]) -> None:
+        """Count voxels (p,): probabilities in [0, 1], and what was there."""
+        bins = np.minimum((np.asarray(probability) * BINS).astype(int), BINS - 1)
+        self._sizes += np.bincount(bins, minlength=BINS)
+        self._expected += np.bincount(bins, probability, minlength=BINS)
+        self._observed += np.bincount(bins, truth, minlength=BINS)
+
+    def error(self) -> float:
+        """Mean gap between probability and frequency over the bins (Naeini et al. 2015).
+
+        In [0, 1]; bins count by their voxels.
+        """
+        gaps = np.abs(self._expected - self._observed)
+        return float(gaps.sum() / max(self._sizes.sum(), 1))
 
 
 def expected_iou(probability: NDArray, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -99,14 +102,14 @@ def expected_iou(probability: NDArray, masks: NDArray[np.bool_]) -> NDArray[np.f
 
 
 def summary(
-    probability: NDArray, truth: NDArray[np.bool_], expected: NDArray, reached: NDArray
+    reliability: Reliability, expected: NDArray[np.float64], reached: NDArray[np.float64]
 ) -> dict[str, float]:
-    """How honest probabilities of voxels (p,) and the IoU expected of masks (n,) are, in per cent.
+    """How right probabilities of voxels and the IoU expected of masks (n,) are, in per cent.
 
-    ``truth`` says what was there, ``reached`` the IoU that the masks have.
+    ``reached`` is the IoU (n,) that the masks have.
     """
     return {
-        "ece_percent": round(100 * expected_calibration_error(probability, truth), 2),
+        "ece_percent": round(100 * reliability.error(), 2),
         "expected_miou": round(100 * float(expected.mean()), 2),
         "mean_gap_of_iou": round(100 * float(np.abs(expected - reached).mean()), 2),
     }

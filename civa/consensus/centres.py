@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from civa.data.stack import Stack
+
 logger = logging.getLogger(__name__)
 
 MEAN_SHIFT_STEPS = 5
+GUIDE_SIGMA = 1.5  # voxels: low-pass in which single particles of 10 to 20 voxels stand out
 CAM_SHARE = 0.10  # of the voxels of a map: its peak
 LEAST_WEIGHT = 1e-12  # of density under a window: less counts as none (volumes are standardised)
 
@@ -51,6 +54,12 @@ def mean_shift(
             *(stranded, len(density), window),
         )
     return centres
+
+
+def lowpass(volumes: NDArray, sigma_voxels: float) -> NDArray[np.float32]:
+    """Smooth every volume of a stack (n, d, h, w) with a Gaussian."""
+    sigma = (0, sigma_voxels, sigma_voxels, sigma_voxels)
+    return ndimage.gaussian_filter(volumes, sigma, output=np.float32)
 
 
 def above_mean(smooth: NDArray) -> NDArray[np.float32]:
@@ -117,12 +126,41 @@ def blob_centres(
     return np.stack(moved, axis=1)
 
 
-def warn_of_empty_maps(cams: NDArray, what: str) -> None:
-    """Warn where localization maps (n, d, h, w) are empty: their centres are assumed."""
-    empty = int((np.asarray(cams).max(axis=(-3, -2, -1)) <= 0).sum())
+def centres_of(
+    volumes: Stack, cams: Stack, rows: NDArray[np.int64], *, what: str
+) -> NDArray[np.float64]:
+    """Find the targets of volumes on disk, and warn of those whose localization map is empty.
+
+    Parameters
+    ----------
+    volumes, cams
+        Standardised volumes and localization maps, of all volumes of the data set.
+    rows
+        (m,) positions of the volumes that are asked for.
+    what
+        Which these are, for the warning.
+
+    Returns
+    -------
+    (m, 3) z, y, x in voxels.
+    """
+    centres, empty = [np.zeros((0, 3))], 0
+    for part in volumes.batches(rows):
+        maps = cams[part]
+        empty += int((maps.max(axis=(-3, -2, -1)) <= 0).sum())
+        centres.append(seed_centres(lowpass(volumes[part], GUIDE_SIGMA), maps))
     if empty:
         logger.warning(
             "%s: %d of %d localization maps are empty, and the search for their targets begins in "
             "the middle; train the classifier longer (classifier.epochs)",
-            *(what, empty, len(cams)),
+            *(what, empty, len(rows)),
         )
+    return np.concatenate(centres)
+
+
+def blobs_of(volumes: Stack, rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Find the brightest blobs (m, count, 3) of volumes on disk; see `blob_centres`."""
+    found = [
+        blob_centres(lowpass(volumes[part], GUIDE_SIGMA), count) for part in volumes.batches(rows)
+    ]
+    return np.concatenate([np.zeros((0, count, 3)), *found])

@@ -45,7 +45,9 @@ class Band:
         return int(self.shells.max())
 
 
-def band(edge: int, *, highest_shell: float, max_tilt_deg: float, device: torch.device) -> Band:
+def select_band(
+    edge: int, *, highest_shell: float, max_tilt_deg: float, device: torch.device
+) -> Band:
     """Pick the coefficients up to a shell that a tilt series about y reaches."""
     steps = torch.fft.fftfreq(edge, dtype=torch.float64)
     grid = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
@@ -112,11 +114,11 @@ def cut_out(volumes: NDArray, centres: NDArray[np.int64], window: NDArray) -> ND
     return cut * window
 
 
-def coefficients(boxes: Tensor, picked: Band) -> Tensor:
-    """Transform boxes (n, e, e, e), their middle at the origin, and pick a band: (n, k)."""
+def coefficients(boxes: Tensor, band: Band) -> Tensor:
+    """Transform boxes (n, e, e, e), their middle at the origin, and select a band: (n, k)."""
     axes = (-3, -2, -1)
     transform = torch.fft.fftn(torch.fft.ifftshift(boxes, dim=axes), dim=axes)
-    return transform.flatten(1)[:, picked.indices]
+    return transform.flatten(1)[:, band.indices]  # (n, k)
 
 
 def interpolator(reference: Tensor) -> Tensor:
@@ -125,16 +127,16 @@ def interpolator(reference: Tensor) -> Tensor:
     The reference is divided by the transform of the trilinear kernel first.
     """
     edge = reference.shape[-1]
-    size = PADDING * edge
+    size = PADDING * edge  # m
     along = torch.sinc((torch.arange(edge, device=reference.device) - edge // 2) / size) ** 2
     corrected = reference / (along[:, None, None] * along[:, None] * along)
     pad = size // 2 - edge // 2
-    padded = functional.pad(corrected, (pad, size - edge - pad) * 3)
+    padded = functional.pad(corrected, (pad, size - edge - pad) * 3)  # (m, m, m)
     axes = (-3, -2, -1)
     transform = torch.fft.fftshift(
         torch.fft.fftn(torch.fft.ifftshift(padded, dim=axes), dim=axes), dim=axes
     )
-    return torch.view_as_real(transform).movedim(-1, 0).contiguous()
+    return torch.view_as_real(transform).movedim(-1, 0).contiguous()  # (2, m, m, m)
 
 
 def slices(transform: Tensor, rotations: Tensor, frequencies: Tensor) -> Tensor:
@@ -156,9 +158,9 @@ def slices(transform: Tensor, rotations: Tensor, frequencies: Tensor) -> Tensor:
     size = transform.shape[-1]
     turned = frequencies @ rotations  # k^T R = (R^T k)^T, (..., k, 3)
     index = turned * size + size // 2
-    grid = (2 * index / (size - 1) - 1).flip(-1).reshape(1, 1, 1, -1, 3)  # x, y, z
+    grid = (2 * index / (size - 1) - 1).flip(-1).reshape(1, 1, 1, -1, 3)  # (..., 3) x, y, z
     sampled = functional.grid_sample(transform[None], grid, align_corners=True)
-    real, imaginary = sampled.reshape(2, *turned.shape[:-1])
+    real, imaginary = sampled.reshape(2, *turned.shape[:-1])  # (..., k) each
     return torch.complex(real, imaginary)
 
 

@@ -1,5 +1,6 @@
 """Does a class show one structure?  Its particles are averaged into two, and the two compared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.consensus.alignment import Particles, pose_scores
-from civa.consensus.expectation import Search
-from civa.consensus.fitting import superpose
+from civa.consensus.alignment import pose_scores, superpose
+from civa.consensus.expectation import PoseSearch
 from civa.consensus.fourier import interpolator
+from civa.consensus.subtomograms import Spectra, WhitenedSubtomograms
 
 IN_PLACE_STARTS = 32  # random halves to begin with, whose poses stay
 STARTS = 4  # the likeliest of them, whose poses are looked for again
@@ -85,10 +86,10 @@ class Halves:
 
 
 def split(
-    cloud: Particles,
-    used: Tensor,
+    particles: WhitenedSubtomograms,
+    used: NDArray[np.int64],
     poses: tuple[Tensor, Tensor],
-    how: Search,
+    search: PoseSearch,
     generator: np.random.Generator,
 ) -> Split:
     """Average particles into two, from random halves of them.
@@ -98,55 +99,57 @@ def split(
 
     Parameters
     ----------
-    cloud
-        All particles of the class, centred.
+    particles
+        All particles (n) of the class, centred.
     used
-        (m,) which of them the averages are made of.
+        (m,) which of them the averages are made of; their spectra are held in memory.
     poses
         Rotations (n, 3, 3) and shifts (n, 3) in one average of all.
     """
-    some = cloud[used]
+    some = particles[used]
     rotations, shifts = (pose[used] for pose in poses)
 
     def begin() -> Halves:
         half = torch.from_numpy(generator.permutation(len(used)) % 2 == 1)
-        halves = Halves(half.to(used.device), (rotations, rotations), (shifts, shifts))
-        return two_means(some, halves, how, poses_stay=True)
+        halves = Halves(half.to(rotations.device), (rotations, rotations), (shifts, shifts))
+        return two_means(some, halves, search, poses_stay=True)
 
     starts = sorted((begin() for _ in range(IN_PLACE_STARTS)), key=lambda h: -h.likelihood)
-    ends = [two_means(some, start, how, poses_stay=False) for start in starts[:STARTS]]
+    ends = [two_means(some, start, search, poses_stay=False) for start in starts[:STARTS]]
     likeliest, *others = sorted(ends, key=lambda h: -h.likelihood)
     first, second = likeliest.references
-    fits = [aligned(cloud, one, how)[0] for one in (first, second)]
-    is_second = (fits[1] > fits[0]).cpu().numpy()
+    (fits,) = particles.map(
+        lambda _, spectra: (_fits(spectra, (first, second), search),)  # (n, 2)
+    )
+    is_second = (fits[:, 1] > fits[:, 0]).cpu().numpy()
     if is_second.mean() > 0.5:
         is_second = ~is_second
     return Split(
-        superpose(first, second, how.picked)[2],
+        superpose(first, second, search.band)[2],
         max(stability(likeliest.partition, other.partition) for other in others),
         is_second,
     )
 
 
-def two_means(cloud: Particles, halves: Halves, how: Search, *, poses_stay: bool) -> Halves:
+def two_means(spectra: Spectra, halves: Halves, search: PoseSearch, *, poses_stay: bool) -> Halves:
     """Give every particle to the average that it fits better, until all keep theirs.
 
     Unless ``poses_stay``, every particle is aligned with both averages each time.
     """
-    for _ in range(how.iterations):
+    for _ in range(search.iterations):
         second = halves.is_second
         poses = tuple(zip(halves.rotations, halves.shifts, strict=True))
         references = tuple(
-            how.average(cloud[side], rotations[side], shifts[side])
+            search.average(spectra[side], rotations[side], shifts[side])
             for side, (rotations, shifts) in zip((~second, second), poses, strict=True)
         )
         if poses_stay:
             one, two = (
-                placed(cloud, reference, how, *pose)
+                placed(spectra, reference, search, *pose)
                 for reference, pose in zip(references, poses, strict=True)
             )
         else:
-            one, two = (aligned(cloud, reference, how) for reference in references)
+            one, two = (aligned(spectra, reference, search) for reference in references)
         scores, rotations, shifts = zip(one, two, strict=True)
         likelihood = float(torch.maximum(*scores).mean())
         halves = Halves(scores[1] > scores[0], rotations, shifts, references, likelihood)
@@ -156,17 +159,28 @@ def two_means(cloud: Particles, halves: Halves, how: Search, *, poses_stay: bool
 
 
 def placed(
-    cloud: Particles, reference: Tensor, how: Search, rotations: Tensor, shifts: Tensor
+    spectra: Spectra, reference: Tensor, search: PoseSearch, rotations: Tensor, shifts: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (n,) at poses (n, 3, 3) and (n, 3), and these."""
     poses = rotations[:, None], shifts[:, None]
-    return pose_scores(cloud, interpolator(reference), how.picked, *poses)[:, 0], rotations, shifts
+    return (
+        pose_scores(spectra, interpolator(reference), search.band, *poses)[:, 0],
+        rotations,
+        shifts,
+    )
 
 
-def aligned(cloud: Particles, reference: Tensor, how: Search) -> tuple[Tensor, Tensor, Tensor]:
+def aligned(
+    spectra: Spectra, reference: Tensor, search: PoseSearch
+) -> tuple[Tensor, Tensor, Tensor]:
     """Scores (n,), rotations (n, 3, 3) and shifts (n, 3) of the best poses on the grids."""
-    scores, turns, places = how.best(cloud, reference, keep=1)
-    return scores[:, 0], how.rotations[turns[:, 0]], how.shifts[places[:, 0]]
+    scores, turns, places = search.best(spectra, reference, keep=1)
+    return scores[:, 0], search.rotations[turns[:, 0]], search.shifts[places[:, 0]]
+
+
+def _fits(spectra: Spectra, references: Sequence[Tensor], search: PoseSearch) -> Tensor:
+    """Score (n, a) of the best pose in each of several averages (e, e, e)."""
+    return torch.stack([aligned(spectra, one, search)[0] for one in references], dim=1)
 
 
 def stability(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

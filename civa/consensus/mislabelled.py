@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from civa.consensus.alignment import Images
 from civa.consensus.averaging import Average
+from civa.consensus.subtomograms import Subtomograms
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +21,12 @@ class Averaged:
 
     name: str
     label: int
-    images: Images
+    subtomograms: Subtomograms
     averages: list[Average]
 
 
 def without_strays(
-    classes: Sequence[Averaged], score: Callable[[Average, Images], NDArray[np.float64]]
+    classes: Sequence[Averaged], score: Callable[[Average, Subtomograms], NDArray[np.float64]]
 ) -> list[Averaged]:
     """Drop the averages that consist of other classes' particles, and say so.
 
@@ -38,7 +38,7 @@ def without_strays(
     Parameters
     ----------
     score
-        (average, images (n)) -> log-likelihoods (n,) of the best poses.
+        (average, sub-tomograms (n)) -> log-likelihoods (n,) of the best poses.
     """
     mains = [max(one.averages, key=lambda average: len(average.members)) for one in classes]
     cleaned = []
@@ -47,12 +47,12 @@ def without_strays(
         kept = []
         for average in one.averages:
             if average is not main and others:
-                images = one.images[average.members]
-                own = np.empty(len(images))
+                members = one.subtomograms[average.members]
+                own = np.empty(len(members))
                 for half in (0, 1):
                     unseen = replace(average, density=average.halves[1 - half])
-                    own[half::2] = score(unseen, images[half::2])
-                foreign = np.max([score(other, images) for other in others], axis=0) > own
+                    own[half::2] = score(unseen, members[half::2])
+                foreign = np.max([score(other, members) for other in others], axis=0) > own
                 if foreign.mean() > MOST_FOREIGN:
                     logger.warning(
                         "class %s: %d volumes were set apart, and %.0f %% of them fit the average "

@@ -86,7 +86,7 @@ class Poses:
     ----------
     averages
         (n,) number of the average, 1 for the first; 0 for none yet.
-    scores, trust
+    scores, z_scores
         (n,) log-likelihood, and its robust deviation from the typical one of the average.
     matrices, centres
         (n, 3, 3) and (n, 3), z, y, x.
@@ -94,7 +94,7 @@ class Poses:
 
     averages: NDArray[np.int64]
     scores: NDArray[np.float64]
-    trust: NDArray[np.float64]
+    z_scores: NDArray[np.float64]
     matrices: Matrices
     centres: NDArray[np.float64]
 
@@ -111,12 +111,12 @@ class Poses:
         return cls(np.full(n, average), scores, np.full(n, -np.inf), matrices, centres)
 
     def judge(self, typical: Mapping[int, tuple[float, float]]) -> None:
-        """Set the trust: robust deviations of the score from what is typical of the average."""
+        """Set the z-scores: robust deviations of the score from what is typical of the average."""
         level, spread = np.array([typical[number] for number in self.averages]).reshape(-1, 2).T
-        self.trust = (self.scores - level) / spread
+        self.z_scores = (self.scores - level) / spread
 
-    def improve(self, rows: NDArray, tried: "Poses", *, by: str = "trust") -> None:
-        """Take over those of ``tried`` whose trust (or ``scores``) exceeds that of the rows."""
+    def improve(self, rows: NDArray, tried: "Poses", *, by: str = "z_scores") -> None:
+        """Take over those of ``tried`` whose z-scores (or ``scores``) exceeds that of the rows."""
         better = getattr(tried, by) > getattr(self, by)[rows]
         for field in fields(self):
             getattr(self, field.name)[rows[better]] = getattr(tried, field.name)[better]

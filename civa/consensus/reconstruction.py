@@ -5,40 +5,56 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.consensus.alignment import Optics, Particles
 from civa.consensus.fourier import PADDING, Band, phases
+from civa.consensus.subtomograms import Optics, Spectra
 
 BOOST_ANGSTROM = 200.0  # below this frequency an unknown contrast transfer is not undone
 FIRST_PEAK_ANGSTROM = 47.0  # of the contrast transfer at 5.5 um and 300 kV
 
 
-def insert(particles: Particles, picked: Band, rotations: Tensor, shifts: Tensor) -> Tensor:
+def empty_total(edge: int, device: torch.device) -> Tensor:
+    """A padded transform (3, m, m, m) that nothing was added to; see `insert`."""
+    size = PADDING * edge
+    return torch.zeros(3, size, size, size, device=device, dtype=torch.float64)
+
+
+def insert(
+    spectra: Spectra,
+    band: Band,
+    rotations: Tensor,
+    shifts: Tensor,
+    *,
+    into: Tensor | None = None,
+) -> Tensor:
     """Add particles, turned back by their poses, into a padded transform.
 
     Parameters
     ----------
     rotations, shifts
         (n, 3, 3) and (n, 3).
+    into
+        What other particles gave; it is added to, in place.
 
     Returns
     -------
     (3, m, m, m): real and imaginary part of the sum of C V / P, and the sum of C^2 / P.
     """
-    size = PADDING * picked.edge
-    moved = particles.weighted * phases(picked.frequencies, shifts)  # (n, k)
-    index = (picked.frequencies @ rotations) * size  # (n, k, 3)
-    total = torch.zeros(3, size**3, device=moved.device, dtype=torch.float64)
+    size = PADDING * band.edge  # m
+    moved = spectra.weighted * phases(band.frequencies, shifts)  # (n, k)
+    index = (band.frequencies @ rotations) * size  # (n, k, 3)
+    into = empty_total(band.edge, moved.device) if into is None else into
+    total = into.view(3, size**3)
     for sign in (1, -1):  # a coefficient and its Friedel mate
-        values = torch.stack([moved.real, sign * moved.imag, particles.power.expand_as(moved.real)])
-        at = (sign * index + size // 2).reshape(-1, 3)
+        values = torch.stack([moved.real, sign * moved.imag, spectra.power.expand_as(moved.real)])
+        at = (sign * index + size // 2).reshape(-1, 3)  # (n k, 3)
         corner = at.floor()
         fraction = at - corner
         for offset in np.ndindex(2, 2, 2):
             step = torch.tensor(offset, device=at.device)
-            share = torch.where(step.bool(), fraction, 1 - fraction).prod(dim=1)
+            share = torch.where(step.bool(), fraction, 1 - fraction).prod(dim=1)  # (n k,)
             z, y, x = (corner.long() + step).T
             total.index_add_(1, (z * size + y) * size + x, (values.flatten(1) * share).double())
-    return total.reshape(3, size, size, size)
+    return into
 
 
 def shell_numbers(size: int, device: torch.device) -> Tensor:
@@ -111,10 +127,22 @@ def fourier_shell_correlation(first: NDArray, second: NDArray) -> NDArray[np.flo
     return cross / np.maximum(power, 1e-20)
 
 
-def resolution_angstrom(fsc: NDArray, optics: Optics, edge: int, *, level: float = 0.143) -> float:
-    """Resolution at which the FSC of half-sets first falls below a level."""
-    below = np.flatnonzero(np.asarray(fsc)[1:] < level)
-    shell = below[0] + 1 if len(below) else len(fsc) - 1
+def resolution_angstrom(
+    fsc: NDArray, optics: Optics, edge: int, *, beyond: int = 1, level: float = 0.143
+) -> float:
+    """Resolution up to which the FSC of half-sets (shells,) stays at a level or above it.
+
+    Parameters
+    ----------
+    beyond
+        The first shell that is looked at, where the half-sets reach the level.
+
+    Returns
+    -------
+    In ångström, that of the last shell before the first fall.
+    """
+    below = np.flatnonzero(np.asarray(fsc)[beyond:] < level)
+    shell = beyond + below[0] - 1 if len(below) else len(fsc) - 1
     return edge * optics.voxel_size_angstrom / max(float(shell), 1.0)
 
 

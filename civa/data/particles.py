@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -228,8 +229,28 @@ def check_ids(path: Path, table: pd.DataFrame, particles: pd.DataFrame, *, stage
         )
 
 
-def read_predictions(path: Path, particles: pd.DataFrame) -> NDArray[np.int64]:
-    """Read the class (n,) that the classifier gives every volume.
+@dataclass(frozen=True)
+class Predictions:
+    """What the classifier says of every volume.
+
+    Attributes
+    ----------
+    predicted
+        (n,) class 1 .. k.
+    map_class
+        (n,) class that guides every volume's maps: labelled in training, else predicted; the
+        column ``guide``.
+    confidence
+        (n,) probability of the predicted class.
+    """
+
+    predicted: NDArray[np.int64]
+    map_class: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+
+
+def read_predictions(path: Path, particles: pd.DataFrame) -> Predictions:
+    """Read the predictions of the stage `localize`.
 
     Raises
     ------
@@ -238,7 +259,11 @@ def read_predictions(path: Path, particles: pd.DataFrame) -> NDArray[np.int64]:
     """
     table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
     check_ids(path, table, particles, stage="localize")
-    return table["predicted"].to_numpy(dtype=np.int64)
+    return Predictions(
+        table["predicted"].to_numpy(dtype=np.int64),
+        table["guide"].to_numpy(dtype=np.int64),
+        table["confidence"].to_numpy(dtype=np.float64),
+    )
 
 
 def read_guides(predictions: Path) -> NDArray[np.int8]:

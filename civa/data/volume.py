@@ -1,7 +1,7 @@
-"""MRC volumes and volume stacks: the only file that knows mrcfile.
+"""Single MRC volumes.
 
-Arrays are (d, h, w) = z, y, x, as MRC stores them; a stack adds a leading axis
-(n, d, h, w) and carries space group 401.  Voxel sizes are in ångström and cubic.
+Arrays are (d, h, w) = z, y, x, as MRC stores them.  Voxel sizes are in ångström and cubic.
+`civa.data.stack` has stacks of volumes.
 """
 
 import logging
@@ -17,32 +17,24 @@ from civa.data.files import replacing
 
 logger = logging.getLogger(__name__)
 
-VOLUME_STACK = 401  # ISPG value that marks an MRC file as a stack of volumes
+WRITABLE = tuple(np.dtype(kind) for kind in (np.int8, np.float16, np.float32))
 SMALLEST_VOXEL_ANGSTROM = 0.5  # a smaller header value is a missing or mistaken one
 
 
 def write_volume(path: Path, volume: NDArray, *, voxel_size_angstrom: float) -> None:
-    """Write one volume (d, h, w) as MRC; booleans and labels as int8 (mode 0)."""
-    _write(path, volume, voxel_size_angstrom=voxel_size_angstrom, stack=False)
+    """Write one volume (d, h, w) as MRC; booleans and labels as int8 (mode 0).
 
-
-def write_stack(path: Path, volumes: NDArray, *, voxel_size_angstrom: float) -> None:
-    """Write volumes (n, d, h, w) as one MRC volume stack (ISPG 401)."""
-    _write(path, volumes, voxel_size_angstrom=voxel_size_angstrom, stack=True)
-
-
-def _write(path: Path, data: NDArray, *, voxel_size_angstrom: float, stack: bool) -> None:
-    if data.dtype == np.bool_:
-        data = data.astype(np.int8)
-    if data.dtype not in (np.int8, np.float16, np.float32):
+    Raises
+    ------
+    ValueError
+        If MRC cannot hold the type of the voxels.
+    """
+    data = volume.astype(np.int8) if volume.dtype == np.bool_ else volume
+    if data.dtype not in WRITABLE:
         raise ValueError(f"{path}: cannot store {data.dtype} in MRC: use int8, float16 or float32")
     with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
         mrc.set_data(np.ascontiguousarray(data))
-        if stack:
-            mrc.set_volume_stack() if data.ndim == 3 else None
-            mrc.header.ispg = VOLUME_STACK
-        else:
-            mrc.set_volume()
+        mrc.set_volume()
         mrc.voxel_size = voxel_size_angstrom
 
 
@@ -64,37 +56,12 @@ def read_volume(path: Path, *, voxel_size_angstrom: float | None = None) -> tupl
     """
     with _open_permissively(path) as mrc:
         data = np.asarray(mrc.data).copy()
-        voxel_size = _voxel_size(path, mrc, override=voxel_size_angstrom)
+        voxel_size = voxel_size_of(path, mrc, override=voxel_size_angstrom)
     if data.ndim != 3:
         raise ValueError(f"{path} has shape {data.shape}: expected one volume (z, y, x)")
     if not np.isfinite(data).all():
         raise ValueError(f"{path} holds NaN or infinite voxels: clean it before importing it")
     return data, voxel_size
-
-
-def read_stack(path: Path) -> NDArray:
-    """Map a volume stack (n, d, h, w) into memory, read-only.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, truncated, or not a stack of volumes.
-    """
-    try:
-        with mrcfile.mmap(path, mode="r") as mrc:
-            data = mrc.data
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a readable MRC stack ({error})") from error
-    if data is None or data.ndim != 4:
-        shape = None if data is None else data.shape
-        raise ValueError(f"{path} has shape {shape}: expected a volume stack (n, z, y, x)")
-    return data
-
-
-def stack_voxel_size(path: Path) -> float:
-    """Return the voxel size in a stack's header, in ångström."""
-    with mrcfile.open(path, header_only=True) as mrc:
-        return _voxel_size(path, mrc)
 
 
 def _open_permissively(path: Path) -> mrcfile.mrcfile.MrcFile:
@@ -111,9 +78,16 @@ def _open_permissively(path: Path) -> mrcfile.mrcfile.MrcFile:
     return mrc
 
 
-def _voxel_size(
+def voxel_size_of(
     path: Path, mrc: mrcfile.mrcfile.MrcFile, *, override: float | None = None
 ) -> float:
+    """Return the size of the voxels that a header states, in ångström, or what overrides it.
+
+    Raises
+    ------
+    ValueError
+        If it is not one cubic size of at least `SMALLEST_VOXEL_ANGSTROM`.
+    """
     sizes = [float(mrc.voxel_size[axis]) for axis in ("x", "y", "z")]
     if override is not None:
         sizes = [override]

@@ -1,18 +1,15 @@
 """What stacks of masks tell: their sizes, their agreement, and how good they are as labels."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from civa.data.particles import BACKGROUND
+from civa.data.stack import Stack
 from civa.evaluation.metrics import iou, is_annotated, score_images
 
-CHUNK = 64  # volumes that are compared at a time
 
-
-def sizes(masks: NDArray) -> NDArray[np.float64]:
+def sizes(masks: Stack) -> NDArray[np.float64]:
     """Count the foreground voxels of every mask of a stack (n, d, h, w).
 
     Returns
@@ -20,14 +17,20 @@ def sizes(masks: NDArray) -> NDArray[np.float64]:
     (n,), NaN where there is no prediction.
     """
     found = np.empty(len(masks))
-    for part in _chunks(len(masks)):
-        chunk = np.asarray(masks[part])
+    for part in masks.batches():
+        chunk = masks[part]
         voxels = np.count_nonzero(chunk > BACKGROUND, axis=(1, 2, 3))
         found[part] = np.where(is_annotated(chunk), voxels, np.nan)
     return found
 
 
-def agreement(first: NDArray, second: NDArray) -> NDArray[np.float64]:
+def annotated(masks: Stack, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which of the volumes ``rows`` (m,) of a stack of masks have a ground truth, (m,)."""
+    found = [is_annotated(masks[part]) for part in masks.batches(rows)]
+    return np.concatenate([np.zeros(0, dtype=bool), *found])
+
+
+def agreement(first: Stack, second: Stack) -> NDArray[np.float64]:
     """IoU of two stacks of masks (n, d, h, w), volume by volume, whatever their labels.
 
     Returns
@@ -35,14 +38,14 @@ def agreement(first: NDArray, second: NDArray) -> NDArray[np.float64]:
     (n,) in [0, 1]; NaN where either mask is empty or missing.
     """
     found = np.empty(len(first))
-    for part in _chunks(len(first)):
-        one, other = (np.asarray(stack[part]) > BACKGROUND for stack in (first, second))
+    for part in first.batches():
+        one, other = (stack[part] > BACKGROUND for stack in (first, second))
         both = one.any(axis=(1, 2, 3)) & other.any(axis=(1, 2, 3))
         found[part] = np.where(both, iou(one, other), np.nan)
     return found
 
 
-def supervision_miou(masks: NDArray, truth: NDArray, rows: NDArray[np.int64]) -> float:
+def supervision_miou(masks: Stack, truth: Stack, rows: NDArray[np.int64]) -> float:
     """Strict mean IoU, in per cent, of the volumes ``rows`` that have a ground truth.
 
     Parameters
@@ -57,8 +60,8 @@ def supervision_miou(masks: NDArray, truth: NDArray, rows: NDArray[np.int64]) ->
     NaN where none of them has a ground truth and a mask.
     """
     found: list[float] = []
-    for part in _chunks(len(rows)):
-        mask, known = np.asarray(masks[rows[part]]), np.asarray(truth[rows[part]])
+    for part in masks.batches(rows):
+        mask, known = masks[part], truth[part]
         usable = is_annotated(mask) & is_annotated(known)
         if usable.any():
             found += score_images(mask[usable], known[usable])["iou"].tolist()
@@ -83,7 +86,3 @@ def spread(voxels: NDArray[np.float64], classes: ArrayLike) -> tuple[str, float]
     groups = pd.Series(voxels).where(voxels > 0).groupby(np.asarray(classes))
     ratios = (100 * groups.std() / groups.mean()).dropna()
     return (str(ratios.idxmax()), float(ratios.max())) if len(ratios) else ("", np.nan)
-
-
-def _chunks(n: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, n, CHUNK))

@@ -5,7 +5,7 @@ on full masks, on one annotated slice, or on the pseudo labels ("seg. w/o IVA" o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from civa.civanet.voxresnet import VoxResNet
-from civa.data.volume import standardize
-from civa.evaluation.validation import Validation, choose, logit_steps
+from civa.data.stack import Stack
+from civa.evaluation.validation import Validation, logit_steps
 from civa.training.loop import Schedule, autocast
 
 IGNORED = -1  # target of voxels without an annotation
@@ -161,41 +161,59 @@ def central_slice(masks: Tensor) -> Tensor:
 def predict_voxels(
     model: nn.Module, volumes: NDArray, device: torch.device, *, batch_size: int = 32
 ) -> tuple[NDArray[np.float16], NDArray[np.int8]]:
-    """Predict every voxel of a stack (n, d, h, w).
+    """Predict every voxel of some volumes.
+
+    Parameters
+    ----------
+    volumes
+        (b, d, h, w), standardised.
 
     Returns
     -------
-    (n, d, h, w) probability of the foreground, and (n, d, h, w) the likeliest class 1 .. k.
+    (b, d, h, w) probability of the foreground, and (b, d, h, w) the likeliest class 1 .. k.
     """
     model.eval()
     foreground = np.empty(volumes.shape, dtype=np.float16)
     classes = np.empty(volumes.shape, dtype=np.int8)
     for start in range(0, len(volumes), batch_size):
         part = slice(start, start + batch_size)
-        boxes = torch.from_numpy(standardize(volumes[part])).unsqueeze(1).to(device)
+        boxes = torch.from_numpy(volumes[part]).unsqueeze(1).to(device)  # (b, 1, d, h, w)
         with autocast(device):
             scores = model(boxes)[0].float()
-        probabilities = scores.softmax(dim=1)
+        probabilities = scores.softmax(dim=1)  # (b, k + 1, d, h, w)
         foreground[part] = (1 - probabilities[:, 0]).cpu().numpy()
         classes[part] = (probabilities[:, 1:].argmax(dim=1) + 1).cpu().numpy()
     return foreground, classes
 
 
-def best_cut(
-    foreground: NDArray, classes: NDArray, validation: Validation
+def choose_cut(
+    model: nn.Module,
+    volumes: Stack,
+    validation: Validation,
+    device: torch.device,
+    *,
+    default: float = 0.5,
+    batch_size: int = 32,
 ) -> tuple[float, dict[str, float]]:
     """Choose the cut of the foreground's probability of highest strict mean IoU.
 
     Parameters
     ----------
-    foreground, classes
-        (v, d, h, w), from `predict_voxels`, of the validation volumes that have a mask.
+    volumes
+        All volumes of the data set.
     validation
-        Their ground truth.
+        The ground truth of some of them.
+    default
+        The cut where there is none.
 
     Returns
     -------
     The cut, the one nearest to 0.5 on ties, and the quality of all.
     """
     cuts = sorted(CUTS, key=lambda cut: abs(cut - 0.5))
-    return choose(cuts, lambda cut: validation.miou_of_voxels(foreground > cut, classes))
+
+    def masks(rows: NDArray[np.int64]) -> Iterator[NDArray]:
+        foreground, classes = predict_voxels(model, volumes[rows], device, batch_size=batch_size)
+        return ((foreground > cut) * classes for cut in cuts)
+
+    return validation.choose(cuts, masks, default=default)

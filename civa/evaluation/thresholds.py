@@ -172,7 +172,7 @@ LIMITS = {
         "which keeps neighbours apart; look for two kinds of particle in this class",
     ),
     "half_sets": Limit(
-        *("correlation of half-sets at 53 Å, worst class", "%", 90, 50),
+        *("correlation of half-sets beyond the shells they share, worst class", "%", 90, 50),
         "simulated sets of 175 volumes per class at SNR 0.03 have 98 or more; below one half, "
         "noise outweighs what they share",
         "more volumes of this class; average.starts: 5; look whether the class mixes structures",

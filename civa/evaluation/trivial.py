@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from civa.consensus.centres import above_mean, mean_shift
+from civa.consensus.centres import above_mean, lowpass, mean_shift
 
 Settings = dict[str, float]
 
@@ -66,12 +66,6 @@ def rule_map(rule: str, volumes: NDArray, settings: Settings) -> NDArray[np.floa
     distances = np.stack([_distance(shape, c) for c in centres])
     above = smooth - smooth.min(axis=(-3, -2, -1), keepdims=True)
     return (above * np.exp(-0.5 * (distances / window) ** 2)).astype(np.float32)
-
-
-def lowpass(volumes: NDArray, sigma_voxels: float) -> NDArray[np.float32]:
-    """Smooth every volume of a stack (n, d, h, w) with a Gaussian."""
-    sigma = (0, sigma_voxels, sigma_voxels, sigma_voxels)
-    return ndimage.gaussian_filter(volumes, sigma, output=np.float32)
 
 
 def brightest_blobs(smooth: NDArray, *, scale: float, window: float) -> NDArray[np.float64]:

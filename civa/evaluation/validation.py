@@ -1,7 +1,6 @@
 """Choosing thresholds and weights on the validation part (Sec. 5), never on test."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from civa.data.particles import BACKGROUND, ParticleSet, read_guides
-from civa.data.volume import read_stack
-from civa.evaluation.metrics import iou, is_annotated
+from civa.data.stack import Stack
+from civa.evaluation.mask_statistics import annotated
+from civa.evaluation.metrics import iou
 
 Choice = TypeVar("Choice")
+CandidateMasks = Callable[[NDArray[np.int64]], Iterable[NDArray]]
 
 # Shares of voxels at which maps are cut; a threshold on a ranked map is a share of voxels.
 FRACTIONS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
@@ -49,28 +50,26 @@ def top_fraction(maps: NDArray, fraction: float) -> NDArray[np.bool_]:
     return mask.reshape(maps.shape)
 
 
-def choose(
-    candidates: Iterable[Choice], quality: Callable[[Choice], float]
-) -> tuple[Choice, dict[str, float]]:
-    """Return the candidate of highest quality, the first one on ties, and all qualities.
-
-    A quality that is not a number is none: its candidate is not chosen.
+def best(candidates: Sequence[Choice], qualities: Sequence[float]) -> Choice:
+    """Return the candidate of highest quality, the first one on ties; NaN is never the highest.
 
     Raises
     ------
     ValueError
-        If no candidate has a quality.
+        If no quality is a number.
     """
-    qualities = [(candidate, quality(candidate)) for candidate in candidates]
-    measured = [pair for pair in qualities if not math.isnan(pair[1])]
-    if not measured:
+    known = [pair for pair in zip(candidates, qualities, strict=True) if not np.isnan(pair[1])]
+    if not known:
         raise ValueError(
-            f"no quality of {[candidate for candidate, _ in qualities]} is a number, so none of "
-            "them can be chosen: look for broken volumes or masks in the validation part, or "
-            "state the setting instead of having it searched"
+            f"no quality of {list(candidates)} is a number: nothing can be chosen on validation; "
+            "look for masks or maps that are not finite"
         )
-    best, _ = max(measured, key=lambda pair: pair[1])
-    return best, {str(candidate): round(value, 3) for candidate, value in qualities}
+    return max(known, key=lambda pair: pair[1])[0]
+
+
+def as_record(candidates: Iterable[Choice], qualities: Iterable[float]) -> dict[str, float]:
+    """Return candidate -> quality, for the record of a choice."""
+    return {str(c): round(quality, 3) for c, quality in zip(candidates, qualities, strict=True)}
 
 
 class Validation:
@@ -93,37 +92,67 @@ class Validation:
         self, masks: Path, particles: Path, split: Path, predictions: Path | None = None
     ) -> None:
         data = ParticleSet(particles, split)
-        truth = read_stack(masks)
+        self._truth = Stack.open(masks).expect_volumes(len(data.labels))
         part = data.parts["validation"]
-        self.indices = part[is_annotated(truth[part])]
-        self._truth = truth[self.indices] > BACKGROUND
-        self._labels = data.labels[self.indices]
-        self._predicted: NDArray = self._labels
-        if predictions is not None:
-            self._predicted = read_guides(predictions)[self.indices]
+        self.indices = part[annotated(self._truth, part)]
+        self._labels = data.labels  # (n,)
+        self._predicted: NDArray = data.labels if predictions is None else read_guides(predictions)
 
     @property
     def is_possible(self) -> bool:
         """False where no validation volume has a mask: defaults must do."""
         return len(self.indices) > 0
 
-    def miou(self, found: NDArray[np.bool_], rows: NDArray | slice = slice(None)) -> float:
-        """Strict mean IoU, in per cent, of masks (v, d, h, w) of the validation volumes.
+    def choose(
+        self, candidates: Iterable[Choice], masks: CandidateMasks, *, default: Choice
+    ) -> tuple[Choice, dict[str, float]]:
+        """Choose the candidate whose masks score best, the first one on ties.
 
-        A misclassified image scores 0.  ``rows`` picks some of the validation volumes.
+        Parameters
+        ----------
+        candidates
+            Settings, such as thresholds.
+        masks
+            See `mious`; one array for every candidate, in their order.
+        default
+            What is returned where no validation volume has a mask.
+
+        Returns
+        -------
+        The choice, and the quality of every candidate (none where there is no mask).
         """
-        right = self._predicted[rows] == self._labels[rows]
-        return 100 * float(np.mean(iou(found, self._truth[rows]) * right))
+        if not self.is_possible:
+            return default, {}
+        tried, qualities = list(candidates), self.mious(masks)
+        return best(tried, qualities), as_record(tried, qualities)
 
-    def miou_of_voxels(self, found: NDArray[np.bool_], classes: NDArray) -> float:
-        """Strict mean IoU, in per cent, of masks (v, d, h, w) whose voxels name their class.
+    def mious(self, masks: CandidateMasks, *, rows: NDArray[np.int64] | None = None) -> list[float]:
+        """Strict mean IoU, in per cent, of the masks of every candidate.
 
-        Voxels of a wrong class are errors.
+        Parameters
+        ----------
+        masks
+            Positions in the stack (b,) -> one array (b, d, h, w) for every candidate.  Booleans
+            claim the predicted class: a misclassified image scores 0.  Integers name the class
+            of every voxel: voxels of a wrong class are errors.
+        rows
+            (m,) positions of some validation volumes; all by default.
         """
-        right = found & (classes == self._labels[:, None, None, None])
-        return 100 * float(np.mean(iou(right, self._truth, claimed=found)))
+        scores: list[NDArray[np.float64]] = []  # (candidates, b) each
+        for part in self._truth.batches(self.indices if rows is None else rows):
+            truth = self._truth[part] > BACKGROUND  # (b, d, h, w)
+            scores.append(np.array([self._iou(found, truth, part) for found in masks(part)]))
+        return [100 * float(np.mean(row)) for row in np.concatenate(scores, axis=1)]
+
+    def _iou(self, found: NDArray, truth: NDArray, part: NDArray) -> NDArray[np.float64]:
+        """Strict IoU (b,) of masks of the volumes ``part``."""
+        labels = self._labels[part]
+        if found.dtype == np.bool_:
+            return iou(found, truth) * (self._predicted[part] == labels)
+        is_right = found == labels[:, None, None, None]
+        return iou(is_right, truth, claimed=found > BACKGROUND)
 
     def subset(self, size: int) -> NDArray[np.int64]:
-        """Return up to ``size`` evenly spaced rows of the validation volumes."""
+        """Return the positions of up to ``size`` evenly spaced validation volumes."""
         rows = np.linspace(0, len(self.indices) - 1, min(size, len(self.indices)))
-        return np.unique(rows.round().astype(np.int64))
+        return self.indices[np.unique(rows.round().astype(np.int64))]

@@ -1,23 +1,23 @@
 """Averages -> the pose of the target in every volume, and how far to trust it."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
-from civa.consensus.alignment import Images, Optics
+from civa.consensus.alignment import Aligner
 from civa.consensus.assignment import Assignment
-from civa.consensus.centres import blob_centres, seed_centres, warn_of_empty_maps
-from civa.consensus.fitting import Aligner
-from civa.consensus.fourier import window_for
+from civa.consensus.averages import Averages
+from civa.consensus.centres import blobs_of, centres_of
 from civa.consensus.poses import Poses, pose_columns, relion_star
-from civa.data.files import read_json, write_csv, write_text
-from civa.data.particles import ParticleSet, check_ids, read_defocus, read_guides
-from civa.data.volume import read_stack, stack_voxel_size, standardize
-from civa.evaluation.trivial import lowpass
-from civa.optics import Microscope
+from civa.consensus.subtomograms import Subtomograms
+from civa.data.files import write_csv, write_text
+from civa.data.particles import ParticleSet, read_defocus, read_predictions
+from civa.data.stack import Stack, open_volumes
 from civa.training.loop import set_up_torch
 
 logger = logging.getLogger(__name__)
@@ -52,73 +52,73 @@ def run(
     """
     device = set_up_torch(0, threads, gpu)
     data = ParticleSet(particles, split)
-    stack, cams, maps = read_stack(volumes), read_stack(gradcam), read_stack(averages)
-    known = read_json(averages_record)
-    microscope = Microscope(
-        known["voltage_kv"], known["spherical_aberration_mm"], known["amplitude_contrast"]
-    )
-    optics = Optics(stack_voxel_size(volumes), known["max_tilt_deg"], microscope)
-    window = window_for(stack.shape[1], known["radius_voxels"])
-    defocus = read_defocus(data.table) if known["defocus_known"] else None
-    noise = pd.read_csv(spectra, dtype={"average": str}, keep_default_na=False)
-    guides = read_guides(predictions).astype(np.int64)
-    aligners = {}
-    for number, report in enumerate(known["averages"], start=1):
-        own = noise["average"] == report["title"]
-        power = noise.loc[own, "noise_power"].to_numpy(dtype=float)
-        aligners[number] = Aligner(maps[number - 1], power, optics, window, device=device)
-
-    def aligned(number: int, rows: NDArray, centres: NDArray) -> Poses:
-        cut = None if defocus is None else defocus[rows]
-        images = Images(standardize(stack[rows]), centres, cut)
-        return Poses.of(number, *aligners[number].align(images))
-
-    guessed = pd.read_csv(predictions, dtype={"id": str}, keep_default_na=False)
-    check_ids(predictions, guessed, data.table, stage="localize")
-    unsure = data.held_out & (guessed["confidence"].to_numpy(dtype=float) < least_confidence)
-    smooth = lowpass(standardize(stack), 1.5)
-    warn_of_empty_maps(cams, "all volumes")
-    centres = seed_centres(smooth, cams)
+    stack = open_volumes(volumes).expect_volumes(len(data.labels))
+    cams = Stack.open(gradcam).expect_volumes(len(stack))
+    known = Averages.read(averages, averages_record, spectra=spectra)
+    predicted = read_predictions(predictions, data.table)
+    centres = centres_of(stack, cams, np.arange(len(stack)), what="all volumes")
 
     def other_starts(rows: NDArray) -> NDArray:
-        blobs = blob_centres(smooth[rows], other_centres)
-        return np.concatenate([centres[rows, None], blobs], axis=1)
+        blobs = blobs_of(stack, rows, other_centres)  # (m, s, 3)
+        return np.concatenate([centres[rows, None], blobs], axis=1)  # (m, 1 + s, 3)
 
     found = Assignment(
-        aligned,
-        labels=np.array([0, *(report["label"] for report in known["averages"])]),
-        told=guides,
-        unsure=unsure,
+        _aligner(stack, known, read_defocus(data.table), device),
+        labels=known.labels,
+        given_class=predicted.map_class,
+        unsure=data.held_out & (predicted.confidence < least_confidence),
         trained=~data.held_out,
-        least_trust=least_trust,
+        least_z_score=least_trust,
     )
     found.try_own_class(centres)
     found.try_other_classes(centres)
     tried = found.try_other_centres(other_starts)
-    poses, labels, misfits = found.poses, found.labels, found.misfits
-    _warn(misfits, tried, ~data.held_out & (labels != guides), least_trust)
-    names = np.array(["", *data.names])
-    table = data.table[["id"]].assign(
-        **{"class": names[labels]},
-        label=labels,
-        average=poses.averages,
-        told=names[guides],
-        score=poses.scores,
-        trust=poses.trust,
-        misfit=misfits.astype(int),
-    )
-    offsets = poses.centres - np.array(stack.shape[1:]) // 2
-    columns = pose_columns(poses.matrices, offsets)
+    mislabelled = ~data.held_out & (found.labels != found.given_class)
+    _warn(found.outliers, tried, mislabelled, least_trust)
+    middle = np.array(stack.shape[1:]) // 2
+    table = _table(data, found)
+    columns = pose_columns(found.poses.matrices, found.poses.centres - middle)
     write_csv(alignment, table.assign(**columns))
     listed = relion_star(
         table,
-        poses.matrices,
-        offsets,
+        found.poses.matrices,
+        found.poses.centres - middle,
         stack=volumes.name,
         box_voxels=stack.shape[1],
-        voxel_size_angstrom=optics.voxel_size_angstrom,
+        voxel_size_angstrom=stack.voxel_size_angstrom,
     )
     write_text(star, listed)
+
+
+def _aligner(
+    stack: Stack, known: Averages, defocus: NDArray[np.float64] | None, device: torch.device
+) -> Callable[[int, NDArray, NDArray], Poses]:
+    """Return a function: number of an average, rows (m,), centres (m, 3) -> their poses in it."""
+    setup = known.setup(device)
+    defocus = defocus if known.defocus_known else None
+    aligners = [
+        Aligner(density, known.noise(index), setup) for index, density in enumerate(known.densities)
+    ]
+
+    def align(number: int, rows: NDArray, centres: NDArray) -> Poses:
+        some = Subtomograms(stack, rows, centres, None if defocus is None else defocus[rows])
+        return Poses.of(number, *aligners[number - 1].align(some))
+
+    return align
+
+
+def _table(data: ParticleSet, found: Assignment) -> pd.DataFrame:
+    """One line per volume: class, average and how well it fits; see docs/conventions.md."""
+    names = np.array(["", *data.names])
+    return data.table[["id"]].assign(
+        **{"class": names[found.labels]},
+        label=found.labels,
+        average=found.poses.averages,
+        told=names[found.given_class],
+        score=found.poses.scores,
+        trust=found.poses.z_scores,
+        misfit=found.outliers.astype(int),
+    )
 
 
 def _warn(

@@ -4,11 +4,12 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from civa.data.files import read_json, write_json
 from civa.data.particles import UNANNOTATED
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
-from civa.evaluation.supervised import best_cut, build_segmenter, predict_voxels
+from civa.data.stack import Stack, open_volumes, write_batches, write_masks
+from civa.evaluation.supervised import build_segmenter, choose_cut, predict_voxels
 from civa.evaluation.validation import Validation
 from civa.training.loop import place, set_up_torch
 from civa.training.weights import load_network
@@ -37,25 +38,34 @@ def run(
     not a number.
     """
     device = set_up_torch(0, threads, gpu)
-    stack, voxel_size = read_stack(volumes), stack_voxel_size(volumes)
+    stack = open_volumes(volumes)
     skipped = read_json(metrics).get("skipped")
     if skipped:
         logger.warning("no prediction: %s", skipped)
-        nothing = np.full(stack.shape, UNANNOTATED, dtype=np.int8)
-        write_stack(out, nothing, voxel_size_angstrom=voxel_size)
+        _write_nothing(out, stack)
         write_json(choice, {"skipped": skipped})
         return
     model = place(load_network(weights, build_segmenter), device)
-    foreground, classes = predict_voxels(model, stack, device, batch_size=batch_size)
-    validation = Validation(masks, particles, split)
-    cut = default_cut
-    tried: dict[str, float] = {}
-    if validation.is_possible:
-        rows = validation.indices
-        cut, tried = best_cut(foreground[rows], classes[rows], validation)
-    found = (foreground > cut) * classes
-    empty = int((~found.any(axis=(-3, -2, -1))).sum())
-    if empty:
-        logger.warning("%d of %d segmentations are empty at a cut of %g", empty, len(found), cut)
-    write_stack(out, found.astype(np.int8), voxel_size_angstrom=voxel_size)
+    cut, tried = choose_cut(
+        model,
+        stack,
+        Validation(masks, particles, split),
+        device,
+        default=default_cut,
+        batch_size=batch_size,
+    )
+
+    def segment(rows: NDArray[np.int64]) -> NDArray[np.int8]:
+        foreground, classes = predict_voxels(model, stack[rows], device, batch_size=batch_size)
+        return (foreground > cut) * classes
+
+    empty = write_masks(out, stack, segment, cut=f"cut at {cut:g}")
     write_json(choice, {"threshold": cut, "validation_miou": tried, "empty": empty})
+
+
+def _write_nothing(out: Path, like: Stack) -> None:
+    """Write masks that say of every volume that there is no prediction."""
+    size = {"voxel_size_angstrom": like.voxel_size_angstrom}
+    with write_batches(out, like.shape, np.int8, **size) as written:
+        for rows in like.batches():
+            written[rows] = np.full((len(rows), *like.shape[1:]), UNANNOTATED, dtype=np.int8)

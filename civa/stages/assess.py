@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from civa.data.files import read_json, write_csv
 from civa.data.particles import ParticleSet, read_predictions
-from civa.data.volume import read_stack, stack_voxel_size
+from civa.data.stack import Stack
 from civa.evaluation import ledger
-from civa.evaluation.mask_statistics import agreement, sizes, supervision_miou
-from civa.evaluation.metrics import is_annotated, miou
+from civa.evaluation.mask_statistics import agreement, annotated, sizes, supervision_miou
+from civa.evaluation.metrics import miou
 from civa.evaluation.scores import read_scores
 from civa.pipeline.runs import method_title
 
@@ -48,16 +47,17 @@ def run(
     data = ParticleSet(particles, split)
     test, classes = data.parts["test"], data.table["class"].to_numpy()
     cam, labels, proposal, refined, truth = (
-        _read_masks(path, len(classes)) for path in (gradcam, pseudo_labels, iva, crf, masks)
+        Stack.open(path).expect_volumes(len(classes))
+        for path in (gradcam, pseudo_labels, iva, crf, masks)
     )
     tables = {path.stem: read_scores(path) for path in scores}
     rules = {method_title(path.stem): read_scores(path) for path in trivial}
     box = int(np.prod(cam.shape[1:]))
     found, after = sizes(proposal), sizes(refined)
-    right = read_predictions(predictions, data.table)[test] == data.labels[test]
+    right = read_predictions(predictions, data.table).predicted[test] == data.labels[test]
     supervision = supervision_miou(labels, truth, data.parts["train"])
     lines = [
-        *ledger.data_lines(classes, data.parts["train"], int(is_annotated(truth)[test].sum())),
+        *ledger.data_lines(classes, data.parts["train"], int(annotated(truth, test).sum())),
         *ledger.classifier_lines(_class_accuracy(metrics), classes[test], right),
         *ledger.score_lines("gradcam", tables),
         *ledger.mask_lines("Grad-CAM", sizes(cam), box),
@@ -72,11 +72,11 @@ def run(
         ledger.class_line(tables),
         *ledger.mask_lines("CRF", after, box),
         ledger.spread_line("CRF", after, classes),
-        *ledger.diameter_lines(after, classes, stack_voxel_size(crf)),
+        *ledger.diameter_lines(after, classes, refined.voxel_size_angstrom),
         ledger.trivial_line(tables, rules),
     ]
     if averages and alignment and consensus:
-        masked = sizes(_read_masks(consensus, len(classes)))
+        masked = sizes(Stack.open(consensus).expect_volumes(len(classes)))
         misfits = pd.read_csv(alignment)["misfit"]
         reached = miou(tables["consensus"]) if "consensus" in tables else np.nan
         lines += [
@@ -90,16 +90,6 @@ def run(
         logger.warning("%s, %s: %.1f %s, expected %s", *row[1:6])
     logger.info("%s", table["verdict"].value_counts().to_dict())
     write_csv(out, table)
-
-
-def _read_masks(path: Path, n: int) -> NDArray:
-    stack = read_stack(path)
-    if len(stack) != n:
-        raise ValueError(
-            f"{path} holds {len(stack)} volumes: expected one for each of the {n} rows of the "
-            "particle table; rerun the stage that made it"
-        )
-    return stack
 
 
 def _class_accuracy(metrics: Path) -> float:

@@ -2,24 +2,22 @@
 
 import logging
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from civa.consensus.alignment import Images, Optics
+from civa.consensus.alignment import Aligner
+from civa.consensus.averages import Averages, spectra_table
 from civa.consensus.averaging import Average, Plan
-from civa.consensus.centres import seed_centres, warn_of_empty_maps
+from civa.consensus.centres import centres_of
 from civa.consensus.classification import average_class
-from civa.consensus.diagnostics import doubts
-from civa.consensus.fitting import Aligner
+from civa.consensus.diagnostics import report
 from civa.consensus.fourier import window_for
 from civa.consensus.mislabelled import Averaged, without_strays
-from civa.consensus.reconstruction import resolution_angstrom, shape_share
-from civa.data.files import write_csv, write_json
+from civa.consensus.subtomograms import Optics, Setup, Subtomograms
 from civa.data.particles import ParticleSet, read_defocus
-from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
-from civa.evaluation.trivial import lowpass
+from civa.data.stack import Stack, open_volumes
 from civa.optics import Microscope
 from civa.training.loop import set_up_torch
 
@@ -57,16 +55,50 @@ def run(
     """
     device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
-    stack, cams = read_stack(volumes), read_stack(gradcam)
-    if max_tilt_deg is None:
-        max_tilt_deg = ASSUMED_TILT_DEG
-        logger.warning(
-            "the tilt range is not stated: -%g to %g degrees about y are assumed; set "
-            "average.max_tilt_deg",
-            *(max_tilt_deg, max_tilt_deg),
-        )
+    stack = open_volumes(volumes).expect_volumes(len(data.labels))
+    cams = Stack.open(gradcam).expect_volumes(len(stack))
     microscope = Microscope(voltage_kv, spherical_aberration_mm, amplitude_contrast)
-    optics = Optics(stack_voxel_size(volumes), max_tilt_deg, microscope)
+    optics = Optics(stack.voxel_size_angstrom, _tilt(max_tilt_deg), microscope)
+    setup = Setup(optics, window_for(stack.shape[1], radius_voxels), device)
+    defocus = _defocus(data, particles)
+    train = data.parts["train"]
+    classes = []
+    for label, name in enumerate(data.names, start=1):
+        rows = train[data.labels[train] == label]
+        centres = centres_of(stack, cams, rows, what=f"class {name}")
+        members = Subtomograms(stack, rows, centres, None if defocus is None else defocus[rows])
+        logger.info("class %s, %d volumes", name, len(rows))
+        own = average_class(members, setup, plan=Plan(starts), seed=seed)
+        classes.append(Averaged(name, label, members, own))
+
+    def score(average: Average, some: Subtomograms) -> NDArray[np.float64]:
+        return Aligner(average.density, average.noise[1:], setup).align(some)[0]
+
+    _product(
+        without_strays(classes, score), setup, radius_voxels, defocus_known=defocus is not None
+    ).write(
+        averages=averages,
+        first_halves=first_halves,
+        second_halves=second_halves,
+        spectra=spectra,
+        averages_record=averages_record,
+    )
+
+
+def _tilt(max_tilt_deg: float | None) -> float:
+    """Return the tilt range that is stated, or assume one and say so."""
+    if max_tilt_deg is not None:
+        return max_tilt_deg
+    logger.warning(
+        "the tilt range is not stated: -%g to %g degrees about y are assumed; set "
+        "average.max_tilt_deg",
+        *(ASSUMED_TILT_DEG, ASSUMED_TILT_DEG),
+    )
+    return ASSUMED_TILT_DEG
+
+
+def _defocus(data: ParticleSet, particles: Path) -> NDArray[np.float64] | None:
+    """Return the defocus (n,) of every volume in µm; warns where it is not known."""
     defocus = read_defocus(data.table)
     if defocus is None:
         logger.warning(
@@ -74,84 +106,36 @@ def run(
             "corrected by a generic boost of low frequencies",
             particles,
         )
-    window = window_for(stack.shape[1], radius_voxels)
-    train = data.parts["train"]
-    classes = []
-    for label, name in enumerate(data.names, start=1):
-        rows = train[data.labels[train] == label]
-        boxes = standardize(stack[rows])
-        warn_of_empty_maps(cams[rows], f"class {name}")
-        centres = seed_centres(lowpass(boxes, 1.5), cams[rows])
-        images = Images(boxes, centres, None if defocus is None else defocus[rows])
-        logger.info("class %s, %d volumes", name, len(rows))
-        own = average_class(images, optics, window, plan=Plan(starts), seed=seed, device=device)
-        classes.append(Averaged(name, label, images, own))
+    return defocus
 
-    def score(average: Average, images: Images) -> NDArray[np.float64]:
-        aligner = Aligner(average.density, average.noise[1:], optics, window, device=device)
-        return aligner.align(images)[0]
 
-    classes = without_strays(classes, score)
+def _product(
+    classes: list[Averaged], setup: Setup, radius_voxels: float | None, *, defocus_known: bool
+) -> Averages:
+    """Bring the averages of all classes together, each with what is known of it."""
     found = [average for one in classes for average in one.averages]
-    reports = [report for one in classes for report in _reports(one, optics, window)]
-    voxel_size = optics.voxel_size_angstrom
-    write_stack(averages, np.stack([a.density for a in found]), voxel_size_angstrom=voxel_size)
-    for half, path in enumerate((first_halves, second_halves)):
-        maps = np.stack([average.halves[half] for average in found])
-        write_stack(path, maps, voxel_size_angstrom=voxel_size)
-    titles = [str(report["title"]) for report in reports]
-    write_csv(spectra, _spectra(titles, found, stack.shape[1] * voxel_size))
-    record = {"radius_voxels": radius_voxels, "defocus_known": defocus is not None}
-    optics_record = {
-        "max_tilt_deg": max_tilt_deg,
-        "voltage_kv": voltage_kv,
-        "spherical_aberration_mm": spherical_aberration_mm,
-        "amplitude_contrast": amplitude_contrast,
-    }
-    write_json(averages_record, {**record, **optics_record, "averages": reports})
+    reports = [line for one in classes for line in _reports(one, setup)]
+    titles = [str(line["title"]) for line in reports]
+    extent = setup.edge * setup.optics.voxel_size_angstrom
+    return Averages(
+        densities=np.stack([average.density for average in found]),
+        optics=setup.optics,
+        defocus_known=defocus_known,
+        radius_voxels=radius_voxels,
+        reports=reports,
+        spectra=spectra_table(titles, found, extent),
+        halves=np.stack([average.halves for average in found], axis=1),  # (2, a, e, e, e)
+    )
 
 
-def _reports(one: Averaged, optics: Optics, window: NDArray) -> list[dict[str, object]]:
-    """What the averages of a class are like, and what speaks against them."""
+def _reports(one: Averaged, setup: Setup) -> list[dict[str, object]]:
+    """What the averages of a class are like; warns of what speaks against them."""
     reports = []
     for number, average in enumerate(one.averages, start=1):
         title = one.name if len(one.averages) == 1 else f"{one.name} {number}"
-        against = doubts(average, optics, window, of=len(one.images))
-        for doubt in against:
-            logger.warning("average %s: %s", title, doubt)
         about = {"title": title, "class": one.name, "label": one.label}
-        figures = {"of_volumes": len(one.images), **_figures(average, optics, window)}
-        reports.append({**about, **figures, "doubts": against})
+        found = report(average, setup, of=len(one.subtomograms))
+        for doubt in cast("list[str]", found["doubts"]):
+            logger.warning("average %s: %s", title, doubt)
+        reports.append({**about, **found})
     return reports
-
-
-def _figures(average: Average, optics: Optics, window: NDArray) -> dict[str, object]:
-    """What an average is like, in figures."""
-    edge = len(window)
-    return {
-        "volumes": len(average.members),
-        "resolution_angstrom": round(resolution_angstrom(average.fsc, optics, edge), 1),
-        "half_sets": round(average.halves_agree(optics), 3),
-        "agreement_of_starts": round(average.agreement, 3),
-        "split_correlation": round(average.split.correlation, 3),
-        "split_stability": round(average.split.stability, 3),
-        "last_turn_deg": round(average.movement_deg, 2),
-        "shape_share": round(shape_share(average.density, window), 3),
-        "score_median": round(average.score, 3),
-    }
-
-
-def _spectra(titles: list[str], found: list[Average], extent_angstrom: float) -> pd.DataFrame:
-    """One line per average and shell: FSC of the half-sets and noise power."""
-    tables = []
-    for title, average in zip(titles, found, strict=True):
-        shells = np.arange(1, len(average.noise))
-        columns = {
-            "average": title,
-            "shell": shells,
-            "resolution_angstrom": np.round(extent_angstrom / shells, 2),
-            "fsc": average.fsc[shells],
-            "noise_power": average.noise[shells],
-        }
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables)

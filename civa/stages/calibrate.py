@@ -1,25 +1,29 @@
 """Pasted averages -> the probability of every voxel, and what to expect of every mask."""
 
+import contextlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from civa.consensus.alignment_table import AlignmentTable
+from civa.consensus.averages import Averages
 from civa.consensus.calibration import (
     Calibration,
+    Reliability,
     expected_iou,
     fit,
     from_half_sets,
     summary,
 )
 from civa.consensus.map_back import peak
-from civa.consensus.reconstruction import boosted
 from civa.data.files import read_json, write_csv, write_json
 from civa.data.particles import BACKGROUND, ParticleSet
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
-from civa.evaluation.metrics import iou, is_annotated
+from civa.data.stack import Stack, StackWriter, write_batches
+from civa.evaluation.mask_statistics import annotated
+from civa.evaluation.metrics import iou
 
 logger = logging.getLogger(__name__)
 SAMPLE = 60  # validation volumes that a curve is fitted to
@@ -48,56 +52,105 @@ def run(
     that is expected of every mask, 0 for a misfit: what to reject by.
     """
     data = ParticleSet(particles, split)
-    densities, truth = read_stack(mapped_back), read_stack(masks)
-    poses = pd.read_csv(alignment, dtype={"id": str, "class": str}, keep_default_na=False)
-    shown, right = poses["average"].to_numpy(), poses["misfit"].to_numpy() == 0
-    contour, known = read_json(choice)["contour"], read_json(averages_record)
-    stacks = [np.array(read_stack(p)) for p in (averages, first_halves, second_halves)]
-    if not known["defocus_known"]:
-        size = stack_voxel_size(averages)
-        stacks = [np.stack([boosted(density, size) for density in stack]) for stack in stacks]
-    maps = zip(*stacks, strict=True)
-    blind = [from_half_sets(a, b, peak(whole), contour) for whole, a, b in maps]
-    annotated = {part: rows[is_annotated(truth[rows])] for part, rows in data.parts.items()}
-    rows = annotated["validation"]
-    rows = rows[poses["label"].to_numpy()[rows] == data.labels[rows]]
-    fitted = list(blind)
-    for number, curve in enumerate(blind, start=1):
-        own = rows[shown[rows] == number][:SAMPLE]
-        if len(own):
-            fitted[number - 1] = fit(*_voxels(densities[own], truth[own]), curve)
-    found = np.empty(densities.shape, dtype=np.float16)
-    expected = {"before": np.empty(len(found)), "after": np.empty(len(found))}
-    for number in range(1, len(blind) + 1):
-        members = np.flatnonzero(shown == number)
-        values = np.asarray(densities[members])
-        for name, curves in (("before", blind), ("after", fitted)):
-            chances = _spread(curves[number - 1], values)
-            expected[name][members] = expected_iou(chances, values > contour) * right[members]
-        found[members] = chances
+    densities, truth = Stack.open(mapped_back), Stack.open(masks)
+    found = AlignmentTable.read(alignment, data.table)
+    contour = read_json(choice)["contour"]
+    known = Averages.read(averages, averages_record, halves=(first_halves, second_halves))
+    blind = _from_half_sets(known, contour)
+    annotated_in = {part: rows[annotated(truth, rows)] for part, rows in data.parts.items()}
+    rows = annotated_in["validation"]
+    rows = rows[found.labels[rows] == data.labels[rows]]
+    fitted = [
+        _fitted(curve, densities, truth, rows[found.averages[rows] == number][:SAMPLE])
+        for number, curve in enumerate(blind, start=1)
+    ]
+    expected = {
+        "before": _expected_iou(densities, found, blind, contour),
+        "after": _expected_iou(densities, found, fitted, contour, write=probabilities),
+    }
     record: dict[str, object] = {
         "curves": {
             one["title"]: {"before": vars(before), "after": vars(after)}
-            for one, before, after in zip(known["averages"], blind, fitted, strict=True)
+            for one, before, after in zip(known.reports, blind, fitted, strict=True)
         },
-        "calibrated_on": len(annotated["validation"]),
+        "calibrated_on": len(annotated_in["validation"]),
     }
-    test = annotated["test"]
+    test = annotated_in["test"]
     if len(test):
-        reached = iou(densities[test] > contour, truth[test] > BACKGROUND)
-        for name, curves in (("before", blind), ("after", fitted)):
-            chances, there = _chances(curves, shown[test], densities[test], truth[test])
-            record[name] = summary(chances, there, expected[name][test], reached)
-        record["reject"] = _reject(reached, right[test])
+        reached, before, after = _tested(densities, truth, found, (blind, fitted), test, contour)
+        record["before"] = summary(before, expected["before"][test], reached)
+        record["after"] = summary(after, expected["after"][test], reached)
+        record["reject"] = _reject(reached, ~found.is_outlier[test])
         logger.info("%s", {key: record[key] for key in ("before", "after", "reject")})
-    write_stack(probabilities, found, voxel_size_angstrom=stack_voxel_size(mapped_back))
-    table = poses[["id", "class", "trust", "misfit"]]
+    table = found.table[["id", "class", "trust", "misfit"]]
     write_csv(confidence, table.assign(expected_iou=expected["after"].round(4)))
     write_json(report, record)
 
 
+def _from_half_sets(known: Averages, contour: float) -> list[Calibration]:
+    """One curve per average, from the noise that its half-sets show."""
+    stacks = [known.corrected(maps) for maps in (known.densities, *known.halves)]
+    return [
+        from_half_sets(first, second, peak(whole), contour)
+        for whole, first, second in zip(*stacks, strict=True)
+    ]
+
+
+def _fitted(
+    curve: Calibration, densities: Stack, truth: Stack, rows: NDArray[np.int64]
+) -> Calibration:
+    """Fit a curve to the voxels of some volumes of known truth; as it is where there are none."""
+    return fit(*_voxels(densities[rows], truth[rows]), curve) if len(rows) else curve
+
+
+def _expected_iou(
+    densities: Stack,
+    found: AlignmentTable,
+    curves: Sequence[Calibration],
+    contour: float,
+    *,
+    write: Path | None = None,
+) -> NDArray[np.float64]:
+    """IoU (n,) to expect of every mask, 0 for an outlier; writes the probabilities if asked."""
+    expected = np.empty(len(densities))
+    size = {"voxel_size_angstrom": densities.voxel_size_angstrom}
+    with contextlib.ExitStack() as stack:
+        out = write and stack.enter_context(
+            write_batches(write, densities.shape, np.float16, **size)
+        )
+        for number, curve in enumerate(curves, start=1):
+            for rows in densities.batches(found.averages == number):
+                values = densities[rows]
+                chances = _probabilities(curve, values)
+                expected[rows] = expected_iou(chances, values > contour) * ~found.is_outlier[rows]
+                if isinstance(out, StackWriter):
+                    out[rows] = chances
+    return expected
+
+
+def _tested(
+    densities: Stack,
+    truth: Stack,
+    found: AlignmentTable,
+    curves: tuple[Sequence[Calibration], Sequence[Calibration]],
+    test: NDArray[np.int64],
+    contour: float,
+) -> tuple[NDArray[np.float64], Reliability, Reliability]:
+    """IoU (m,) that the masks of the test images reach, and how reliable either curves are."""
+    reached = np.empty(len(densities))
+    before, after = Reliability(), Reliability()
+    for number in range(1, len(curves[0]) + 1):
+        for rows in densities.batches(test[found.averages[test] == number]):
+            values, there = densities[rows], truth[rows] > BACKGROUND
+            reached[rows] = iou(values > contour, there)
+            flat, is_target = _voxels(values, there)
+            for reliability, kind in zip((before, after), curves, strict=True):
+                reliability.add(kind[number - 1].probability(flat), is_target)
+    return reached[test], before, after
+
+
 def _reject(reached: NDArray[np.float64], kept: NDArray[np.bool_]) -> dict[str, float | None]:
-    """IoU of the test images, all and without the misfits; null where none is left."""
+    """IoU of the test images, all and without the outliers; null where none is left."""
     return {
         "rejected": int((~kept).sum()),
         "miou_agnostic_of_all": round(100 * float(reached.mean()), 2),
@@ -107,7 +160,7 @@ def _reject(reached: NDArray[np.float64], kept: NDArray[np.bool_]) -> dict[str, 
     }
 
 
-def _spread(curve: Calibration, densities: NDArray) -> NDArray[np.float32]:
+def _probabilities(curve: Calibration, densities: NDArray) -> NDArray[np.float32]:
     """Probabilities where an average was mapped back; none outside its box."""
     return np.where(densities != 0, curve.probability(densities), 0).astype(np.float32)
 
@@ -116,14 +169,3 @@ def _voxels(densities: NDArray, truth: NDArray) -> tuple[NDArray, NDArray[np.boo
     """Densities and truth of the voxels (p,) where an average was mapped back."""
     inside = densities != 0
     return densities[inside].astype(np.float64), truth[inside] > BACKGROUND
-
-
-def _chances(
-    curves: list[Calibration], shown: NDArray, densities: NDArray, truth: NDArray
-) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Probabilities and truth of the voxels (p,) of volumes that show several averages."""
-    parts = []
-    for number, curve in enumerate(curves, start=1):
-        values, there = _voxels(densities[shown == number], truth[shown == number])
-        parts.append((curve.probability(values), there))
-    return np.concatenate([c for c, _ in parts]), np.concatenate([t for _, t in parts])

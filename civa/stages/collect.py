@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from civa.data.files import write_csv
 from civa.data.particles import read_particles
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.stack import Stack, write_batches
 
 
 def run(
@@ -20,9 +19,19 @@ def run(
     particles: Path,
 ) -> None:
     """Join the shards of a data set, in their order."""
-    voxel_size = stack_voxel_size(volume_shards[0])
     for shards, stack in ((volume_shards, volumes), (mask_shards, masks)):
-        joined = np.concatenate([read_stack(shard) for shard in shards])
-        write_stack(stack, joined, voxel_size_angstrom=voxel_size)
+        _join([Stack.open(shard) for shard in shards], stack)
     tables = [read_particles(shard) for shard in particle_shards]
     write_csv(particles, pd.concat(tables, ignore_index=True))
+
+
+def _join(shards: list[Stack], path: Path) -> None:
+    first = shards[0]
+    shape = (sum(len(shard) for shard in shards), *first.shape[1:])
+    size = {"voxel_size_angstrom": first.voxel_size_angstrom}
+    with write_batches(path, shape, first.dtype, **size) as joined:
+        start = 0
+        for shard in shards:
+            for rows in shard.batches():
+                joined[start + rows] = shard[rows]
+            start += len(shard)

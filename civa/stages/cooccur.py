@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from civa.civanet.cam import full_size
 from civa.civanet.classifier import Classifier, build_classifier
 from civa.civanet.cooccurrence import cooccurrence_map, group_consensus
 from civa.data.particles import ParticleSet, draw_group, read_guides
-from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.data.stack import open_volumes, write_batches
 from civa.training.loop import set_up_torch
 from civa.training.weights import load_network
 
@@ -38,25 +39,22 @@ def run(
     device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
     model = load_network(weights, build_classifier).to(device)
-    stack = read_stack(volumes)
+    stack = open_volumes(volumes).expect_volumes(len(data.labels))
     guide = read_guides(predictions)
     generator = np.random.default_rng(seed)
-    maps = np.zeros(stack.shape, dtype=np.float16)
     train = data.parts["train"]
-    for label in range(1, len(data.names) + 1):
-        group = draw_group(train[data.labels[train] == label], group_size, generator)
-        consensus = group_consensus(_features(model, stack[group], layer, device))
-        for members in _chunks(np.flatnonzero(guide == label), batch_size):
-            features = _features(model, stack[members], layer, device)
-            matched = cooccurrence_map(features, consensus)
-            maps[members] = full_size(matched, stack.shape[1:]).cpu().numpy()
-    write_stack(out, maps, voxel_size_angstrom=stack_voxel_size(volumes))
+    size = {"voxel_size_angstrom": stack.voxel_size_angstrom}
+    with write_batches(out, stack.shape, np.float16, **size) as maps:
+        for label in range(1, len(data.names) + 1):
+            group = draw_group(train[data.labels[train] == label], group_size, generator)
+            consensus = group_consensus(_features(model, stack[group], layer, device))
+            for members in stack.batches(guide == label, size=batch_size):
+                features = _features(model, stack[members], layer, device)
+                matched = cooccurrence_map(features, consensus)
+                maps[members] = full_size(matched, stack.shape[1:]).cpu().numpy()
 
 
 @torch.no_grad()
-def _features(model: Classifier, boxes: np.ndarray, layer: str, device: torch.device) -> Tensor:
-    return model.features(torch.from_numpy(standardize(boxes)).unsqueeze(1).to(device), layer)
-
-
-def _chunks(members: np.ndarray, size: int) -> list[np.ndarray]:
-    return [members[start : start + size] for start in range(0, len(members), size)]
+def _features(model: Classifier, boxes: NDArray, layer: str, device: torch.device) -> Tensor:
+    """Return features (b, c, t, u, v) of volumes (b, d, h, w)."""
+    return model.features(torch.from_numpy(boxes).unsqueeze(1).to(device), layer)

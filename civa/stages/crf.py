@@ -1,7 +1,7 @@
 """Segmentation -> refined segmentation by the 3-D CRF (Sec. 4.6)."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -13,46 +13,15 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from civa.civanet.crf import SEARCH, CrfParameters, foreground_probability, refine
+from civa.consensus.centres import lowpass
 from civa.data.files import read_json, write_json
 from civa.data.particles import BACKGROUND, read_guides
-from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
-from civa.evaluation.trivial import lowpass
-from civa.evaluation.validation import Validation, choose
+from civa.data.stack import Stack, open_volumes, write_masks
+from civa.data.volume import standardize
+from civa.evaluation.validation import Validation, as_record, best
 
 logger = logging.getLogger(__name__)
-
-ROWS_PER_TASK = 8  # a fraction of a second of work: little waits at the end, little is sent about
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Where a worker finds the volumes that it refines: a few paths are sent to it, no arrays.
-
-    Attributes
-    ----------
-    volumes, segmentation, proposals
-        Stacks (n, d, h, w).
-    choice
-        How the segmentation was cut; see `_calibrated`.
-    guide_sigma
-        Standard deviation of the low-pass of the guide, in voxels.
-    """
-
-    volumes: Path
-    segmentation: Path
-    proposals: Path
-    choice: Mapping[str, Any]
-    guide_sigma: float
-
-    def refined(self, rows: NDArray, parameters: CrfParameters) -> NDArray[np.bool_]:
-        """Refine some volumes; return their masks (rows, d, h, w)."""
-        chosen = read_stack(self.proposals)[rows] > BACKGROUND
-        maps, cut = _calibrated(read_stack(self.segmentation)[rows], self.choice)
-        probability = foreground_probability(maps, chosen, cut)
-        boxes = standardize(read_stack(self.volumes)[rows])
-        guides = standardize(lowpass(boxes, self.guide_sigma))
-        pairs = zip(probability, guides, strict=True)
-        return np.stack([refine(*pair, parameters) > 0.5 for pair in pairs])
+Refined = Callable[[NDArray[np.int64], CrfParameters], NDArray[np.bool_]]
 
 
 def run(
@@ -93,29 +62,51 @@ def run(
         confidence,
         iterations,
     )
-    inputs = Inputs(volumes, segmentation, proposals, read_json(segment_choice), guide_sigma)
+    unary = Unary(Stack.open(segmentation), Stack.open(proposals), read_json(segment_choice))
+    stack = open_volumes(volumes)
     validation = Validation(masks, particles, split, predictions)
     tried: dict[str, dict[str, float]] = {}
     with ProcessPoolExecutor(max_workers=threads) as pool:
 
-        def refined(rows: NDArray, candidate: CrfParameters) -> NDArray[np.bool_]:
-            work = partial(inputs.refined, parameters=candidate)
-            tasks = np.split(rows, range(ROWS_PER_TASK, len(rows), ROWS_PER_TASK))
-            return np.concatenate(list(pool.map(work, tasks)))
+        def refined(rows: NDArray[np.int64], candidate: CrfParameters) -> NDArray[np.bool_]:
+            work = partial(_refine, unary, stack, guide_sigma, candidate)
+            results = pool.map(work, rows.tolist(), chunksize=8)
+            return np.stack(list(results))
 
         if search and validation.is_possible:
             parameters, tried = _search(parameters, validation, search_volumes, refined)
-        found = refined(np.arange(len(read_stack(proposals))), parameters)
-    empty = int((~found.any(axis=(-3, -2, -1))).sum())
-    if empty:
-        logger.warning("the CRF left %d of %d segmentations empty", empty, len(found))
-    guide = read_guides(predictions)
-    voxel_size = stack_voxel_size(volumes)
-    write_stack(out, found * guide[:, None, None, None], voxel_size_angstrom=voxel_size)
+        guide = read_guides(predictions)
+
+        def cut(rows: NDArray[np.int64]) -> NDArray[np.int8]:
+            return refined(rows, parameters) * guide[rows, None, None, None]
+
+        empty = write_masks(out, stack, cut, cut="CRF")
     write_json(choice, {"parameters": asdict(parameters), "validation_miou": tried, "empty": empty})
 
 
-def _calibrated(maps: NDArray, choice: Mapping[str, Any]) -> tuple[NDArray, float]:
+@dataclass(frozen=True)
+class Unary:
+    """Foreground probabilities on disk: maps, the proposals in them, and the cut between them."""
+
+    maps: Stack
+    proposals: Stack
+    choice: dict[str, Any]
+
+    def __getitem__(self, row: int) -> NDArray:
+        """Probability (d, h, w) of the foreground of one volume."""
+        maps, cut = _calibrated(self.maps[row][None], self.choice)
+        return foreground_probability(maps, self.proposals[row][None] > BACKGROUND, cut)[0]
+
+
+def _refine(
+    unary: Unary, volumes: Stack, sigma: float, parameters: CrfParameters, row: int
+) -> NDArray[np.bool_]:
+    """Refine the mask (d, h, w) of one volume; it is read here, in the process that needs it."""
+    guide = standardize(lowpass(volumes[row][None], sigma))[0]
+    return refine(unary[row], guide, parameters=parameters) > 0.5
+
+
+def _calibrated(maps: NDArray, choice: dict[str, Any]) -> tuple[NDArray, float]:
     """Return maps in [0, 1] and the cut that made their masks.
 
     O has a threshold; a merged map, refined where IVA is switched off, was cut at a share of
@@ -134,19 +125,24 @@ def _search(
     parameters: CrfParameters,
     validation: Validation,
     size: int,
-    refined: Callable[[NDArray, CrfParameters], NDArray[np.bool_]],
+    refined: Refined,
 ) -> tuple[CrfParameters, dict[str, dict[str, float]]]:
     """Choose one parameter after the other on some of the validation volumes."""
     sample = validation.subset(size)
-    rows = validation.indices[sample]
     tried = {}
     for key, values in SEARCH.items():
-        candidates = [getattr(parameters, key), *values]
-
-        def quality(value: Any, key: str = key, start: CrfParameters = parameters) -> float:
-            return validation.miou(refined(rows, replace(start, **{key: value})), sample)
-
-        best, tried[key] = choose(dict.fromkeys(candidates), quality)
-        parameters = replace(parameters, **{key: best})
-        logger.info("%s = %s of %s", key, best, tried[key])
+        settings = list(dict.fromkeys([getattr(parameters, key), *values]))
+        candidates = [replace(parameters, **{key: value}) for value in settings]
+        masks = partial(_masks, refined, candidates)
+        qualities = validation.mious(masks, rows=sample)
+        parameters = best(candidates, qualities)
+        tried[key] = as_record(settings, qualities)
+        logger.info("%s = %s of %s", key, getattr(parameters, key), tried[key])
     return parameters, tried
+
+
+def _masks(
+    refined: Refined, candidates: list[CrfParameters], rows: NDArray[np.int64]
+) -> Iterator[NDArray[np.bool_]]:
+    """Masks (b, d, h, w) of some volumes, by every candidate."""
+    return (refined(rows, candidate) for candidate in candidates)

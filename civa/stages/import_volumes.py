@@ -4,12 +4,12 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from civa.data.files import write_csv
 from civa.data.particles import UNANNOTATED, read_particles
-from civa.data.volume import read_volume, standardize, write_stack
+from civa.data.stack import write_batches
+from civa.data.volume import read_volume, standardize
 from civa.evaluation.metrics import is_annotated
 
 logger = logging.getLogger(__name__)
@@ -35,52 +35,92 @@ def run(
         raise ValueError(f"{table} has no column 'path': name the MRC file of every volume there")
     names = list(dict.fromkeys(rows["class"]))
     rows["label"] = [names.index(name) + 1 for name in rows["class"]]
-    boxes, sizes = _boxes(table, rows["path"], voxel_size_angstrom)
-    if invert_contrast:
-        boxes = -boxes
-    labels = _masks(table, rows, boxes.shape)
-    write_stack(volumes, standardize(boxes), voxel_size_angstrom=sizes[0])
-    write_stack(masks, labels, voxel_size_angstrom=sizes[0])
+    source = Boxes(table, voxel_size_angstrom)
+    shape, voxel_size = source.measure(rows["path"].iloc[0])
+    written = (len(rows), *shape)
+    sign = -1 if invert_contrast else 1
+    annotated = 0
+    with (
+        write_batches(volumes, written, np.float32, voxel_size_angstrom=voxel_size) as boxes,
+        write_batches(masks, written, np.int8, voxel_size_angstrom=voxel_size) as labels,
+    ):
+        for row, (name, label) in enumerate(zip(rows["path"], rows["label"], strict=True)):
+            boxes[row : row + 1] = sign * standardize(source.read(name)[None])
+            mask = source.mask(rows["mask"].iloc[row] if "mask" in rows else "", int(label))
+            labels[row : row + 1] = mask[None]
+            annotated += bool(is_annotated(mask[None])[0])
     write_csv(particles, rows.drop(columns="mask", errors="ignore"))
-    annotated = int(is_annotated(labels).sum())
     logger.info("%d volumes of %d classes, %d with a mask", len(rows), len(names), annotated)
 
 
-def _boxes(
-    table: Path, paths: pd.Series, voxel_size: float | None
-) -> tuple[NDArray[np.float32], list[float]]:
-    boxes: list[NDArray[np.float32]] = []
-    sizes: list[float] = []
-    for name in paths:
-        box, size = read_volume(_beside(table, name), voxel_size_angstrom=voxel_size)
-        if boxes and (box.shape != boxes[0].shape or abs(size - sizes[0]) > 1e-3 * size):
+class Boxes:
+    """The boxes that a table names, which must all have the shape and voxel size of the first.
+
+    Parameters
+    ----------
+    table
+        The particle table; paths are relative to its folder.
+    voxel_size_angstrom
+        Overrides the headers.
+    """
+
+    def __init__(self, table: Path, voxel_size_angstrom: float | None) -> None:
+        self._table, self._override = table, voxel_size_angstrom
+        self._shape: tuple[int, ...] = ()
+        self._voxel_size = 0.0
+
+    def measure(self, name: str) -> tuple[tuple[int, ...], float]:
+        """Take shape (d, h, w) and voxel size (Å) from the first box.
+
+        Raises
+        ------
+        ValueError
+            If it is no cube whose edge is a multiple of 8 voxels.
+        """
+        box, self._voxel_size = read_volume(self._path(name), voxel_size_angstrom=self._override)
+        self._shape = box.shape
+        if len(set(box.shape)) != 1 or box.shape[0] % 8:
             raise ValueError(
-                f"{name} is {box.shape} at {size:g} Å, but the first box is {boxes[0].shape} at "
-                f"{sizes[0]:g} Å: all boxes must have one shape and one voxel size"
+                f"{self._table}: boxes are {box.shape}: expected cubes whose edge is a multiple of "
+                "8 voxels"
+            )
+        return self._shape, self._voxel_size
+
+    def read(self, name: str) -> NDArray[np.float32]:
+        """Read one box (d, h, w).
+
+        Raises
+        ------
+        ValueError
+            If it differs from the first in shape or voxel size, or is constant.
+        """
+        box, size = read_volume(self._path(name), voxel_size_angstrom=self._override)
+        if box.shape != self._shape or abs(size - self._voxel_size) > 1e-3 * size:
+            raise ValueError(
+                f"{name} is {box.shape} at {size:g} Å, but the first box is {self._shape} at "
+                f"{self._voxel_size:g} Å: all boxes must have one shape and one voxel size"
             )
         if np.ptp(box) == 0:
-            raise ValueError(f"{_beside(table, name)} is constant: it carries no signal; remove it")
-        boxes.append(box.astype(np.float32))
-        sizes.append(size)
-    shape = boxes[0].shape
-    if len(set(shape)) != 1 or shape[0] % 8:
-        raise ValueError(
-            f"{table}: boxes are {shape}: expected cubes whose edge is a multiple of 8 voxels"
-        )
-    return np.stack(boxes), sizes
+            raise ValueError(f"{self._path(name)} is constant: it carries no signal; remove it")
+        return box.astype(np.float32)
 
+    def mask(self, name: str, label: int) -> NDArray[np.int8]:
+        """Read one mask (d, h, w) as labels; -1 throughout where there is none.
 
-def _masks(table: Path, rows: pd.DataFrame, shape: tuple[int, ...]) -> NDArray[np.int8]:
-    labels = np.full(shape, UNANNOTATED, dtype=np.int8)
-    if "mask" not in rows:
-        return labels
-    for index, (name, label) in enumerate(zip(rows["mask"], rows["label"], strict=True)):
-        if name:
-            mask, _ = read_volume(_beside(table, name), voxel_size_angstrom=1.0)
-            if mask.shape != shape[1:]:
-                raise ValueError(f"mask {name} is {mask.shape}, but its volume is {shape[1:]}")
-            labels[index] = np.where(mask > 0, label, 0)
-    return labels
+        Raises
+        ------
+        ValueError
+            If it has another shape than the boxes.
+        """
+        if not name:
+            return np.full(self._shape, UNANNOTATED, dtype=np.int8)
+        mask, _ = read_volume(self._path(name), voxel_size_angstrom=1.0)
+        if mask.shape != self._shape:
+            raise ValueError(f"mask {name} is {mask.shape}, but its volume is {self._shape}")
+        return np.where(mask > 0, label, 0).astype(np.int8)
+
+    def _path(self, name: str) -> Path:
+        return _beside(self._table, name)
 
 
 def _beside(table: Path, name: str) -> Path:

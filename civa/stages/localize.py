@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from civa.civanet.cam import (
     channel_weights,
@@ -13,10 +15,10 @@ from civa.civanet.cam import (
     localization_map,
     respond_weights,
 )
-from civa.civanet.classifier import build_classifier, predict
+from civa.civanet.classifier import Classifier, build_classifier, predict
 from civa.data.files import write_csv
 from civa.data.particles import ParticleSet
-from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.data.stack import open_volumes, write_batches
 from civa.training.loop import set_up_torch
 from civa.training.weights import load_network
 
@@ -44,33 +46,38 @@ def run(
     device = set_up_torch(0, threads, gpu)
     data = ParticleSet(particles, split)
     model = load_network(weights, build_classifier).to(device)
-    stack = read_stack(volumes)
+    stack = open_volumes(volumes).expect_volumes(len(data.labels))
     predicted = np.empty(len(stack), dtype=np.int64)
     confidence = np.empty(len(stack))
-    maps = {path: np.empty(stack.shape, dtype=np.float16) for path in (gradcam, respondcam)}
-    for start in range(0, len(stack), batch_size):
-        part = slice(start, start + batch_size)
-        boxes = torch.from_numpy(standardize(stack[part])).unsqueeze(1).to(device)
-        probabilities = predict(model, boxes).cpu().numpy()
-        predicted[part] = probabilities.argmax(1) + 1
-        confidence[part] = probabilities.max(1)
-        shown = np.where(data.held_out[part], predicted[part], data.labels[part]) - 1
-        features, gradient = gradients(
-            model, boxes, torch.from_numpy(shown).to(device), layer=layer
-        )
-        seeds = {
-            gradcam: localization_map(features, channel_weights(gradient)),
-            respondcam: localization_map(
-                features, respond_weights(features, gradient), rectify=False
-            ),
-        }
-        for path, seed in seeds.items():
-            maps[path][part] = full_size(seed, stack.shape[1:]).cpu().numpy()
-    for path, values in maps.items():
-        write_stack(path, values, voxel_size_angstrom=stack_voxel_size(volumes))
-    silent = int((maps[gradcam].reshape(len(stack), -1).max(axis=1) <= 0).sum())
+    silent = 0
+    size = {"voxel_size_angstrom": stack.voxel_size_angstrom}
+    with (
+        write_batches(gradcam, stack.shape, np.float16, **size) as cams,
+        write_batches(respondcam, stack.shape, np.float16, **size) as respond_cams,
+    ):
+        for rows in stack.batches(size=batch_size):
+            boxes = torch.from_numpy(stack[rows]).unsqueeze(1).to(device)  # (b, 1, d, h, w)
+            probabilities = predict(model, boxes).cpu().numpy()  # (b, k)
+            predicted[rows] = probabilities.argmax(1) + 1
+            confidence[rows] = probabilities.max(1)
+            shown = np.where(data.held_out[rows], predicted[rows], data.labels[rows]) - 1
+            maps = _maps(model, boxes, torch.from_numpy(shown).to(device), layer)
+            cams[rows], respond_cams[rows] = maps
+            silent += int((maps[0].max(axis=(1, 2, 3)) <= 0).sum())
     if silent:
         logger.warning("Grad-CAM is empty for %d of %d volumes", silent, len(stack))
     guide = np.where(data.held_out, predicted, data.labels)
     columns = {"label": data.labels, "predicted": predicted, "guide": guide}
     write_csv(predictions, data.table[["id"]].assign(**columns, confidence=confidence))
+
+
+def _maps(
+    model: Classifier, boxes: Tensor, shown: Tensor, layer: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Grad-CAM and Respond-CAM (b, d, h, w) of volumes (b, 1, d, h, w) for classes (b,)."""
+    features, gradient = gradients(model, boxes, shown, layer=layer)
+    grad = localization_map(features, channel_weights(gradient))
+    respond = localization_map(features, respond_weights(features, gradient), rectify=False)
+    _, _, d, h, w = boxes.shape
+    shape = (d, h, w)
+    return full_size(grad, shape).cpu().numpy(), full_size(respond, shape).cpu().numpy()

@@ -1,20 +1,21 @@
 """Averages and poses -> masks: an average, turned into every volume, and cut at a contour."""
 
-import logging
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from civa.consensus.alignment_table import AlignmentTable
+from civa.consensus.averages import Averages
 from civa.consensus.map_back import CONTOUR, CONTOURS, map_back, relative_to_peak
-from civa.consensus.poses import read_poses
-from civa.consensus.reconstruction import boosted
-from civa.data.files import read_json, write_json
+from civa.data.files import write_json
 from civa.data.particles import ParticleSet
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
-from civa.evaluation.validation import Validation, choose
+from civa.data.stack import Stack, write_batches, write_masks
+from civa.evaluation.validation import Validation
 from civa.training.loop import set_up_torch
-
-logger = logging.getLogger(__name__)
 
 
 def run(
@@ -40,41 +41,39 @@ def run(
     """
     device = set_up_torch(0, threads, "never")
     data = ParticleSet(particles, split)
-    maps, known = read_stack(averages), read_json(averages_record)
-    stack, voxel_size = read_stack(volumes), stack_voxel_size(volumes)
-    table, matrices, offsets = read_poses(alignment, data.table)
-    shown, labels = table["average"].to_numpy(), table["label"].to_numpy()
-    centres = offsets + np.array(stack.shape[1:]) // 2
-    densities = np.zeros(stack.shape, dtype=np.float16)
-    for number, density in enumerate(maps, start=1):
-        members = np.flatnonzero(shown == number)
-        if not known["defocus_known"]:
-            density = boosted(density, voxel_size)
-        densities[members] = map_back(
-            relative_to_peak(density),
-            matrices[members],
-            centres[members],
-            stack.shape[1:],
-            device=device,
-        )
-    claimed = labels.astype(np.int8)[:, None, None, None]
+    stack = Stack.open(volumes).expect_volumes(len(data.labels))
+    found = AlignmentTable.read(alignment, data.table)
+    _write_densities(mapped_back, stack, Averages.read(averages, averages_record), found, device)
+    densities = Stack.open(mapped_back)
+    claimed = found.labels.astype(np.int8)
+
+    def cut(rows: NDArray[np.int64], level: float) -> NDArray[np.int8]:
+        return (densities[rows] > level) * claimed[rows, None, None, None]
+
+    def candidates(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int8]]:
+        return (cut(rows, level) for level in nearest)
+
+    nearest = sorted(CONTOURS, key=lambda level: abs(level - contour))
     validation = Validation(masks, particles, split)
-    best = contour
-    tried: dict[str, float] = {}
-    if validation.is_possible:
-        held_out, classes = densities[validation.indices], claimed[validation.indices]
-        nearest = sorted(CONTOURS, key=lambda value: abs(value - contour))
-        best, tried = choose(
-            nearest, lambda value: validation.miou_of_voxels(held_out > value, classes)
-        )
-    write_stack(mapped_back, densities, voxel_size_angstrom=voxel_size)
-    for path, record, level, figures in (
+    best, tried = validation.choose(nearest, candidates, default=contour)
+    for path, record, level, qualities in (
         (out, choice, contour, {}),
         (tuned, tuned_choice, best, tried),
     ):
-        found = densities > level
-        empty = int((~found.any(axis=(-3, -2, -1))).sum())
-        if empty:
-            logger.warning("%d of %d masks are empty at a contour of %g", empty, len(found), level)
-        write_stack(path, found * claimed, voxel_size_angstrom=voxel_size)
-        write_json(record, {"contour": level, "validation_miou": figures, "empty": empty})
+        empty = write_masks(path, stack, partial(cut, level=level), cut=f"contour of {level:g}")
+        write_json(record, {"contour": level, "validation_miou": qualities, "empty": empty})
+
+
+def _write_densities(
+    path: Path, like: Stack, known: Averages, found: AlignmentTable, device: torch.device
+) -> None:
+    """Write the average that every volume shows, at its pose, relative to its peak."""
+    maps = [relative_to_peak(density) for density in known.corrected(known.densities)]
+    centres = found.offsets + np.array(like.shape[1:]) // 2
+    size = {"voxel_size_angstrom": like.voxel_size_angstrom}
+    with write_batches(path, like.shape, np.float16, **size) as densities:
+        for number, density in enumerate(maps, start=1):
+            for rows in like.batches(found.averages == number):
+                densities[rows] = map_back(
+                    density, found.matrices[rows], centres[rows], like.shape[1:], device=device
+                )

@@ -1,16 +1,19 @@
 """Grad-CAM and co-occurrence -> merged localization maps (Sec. 4.3, Eq. 4)."""
 
 import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from civa.civanet.cooccurrence import merge_maps, rank_normalize
 from civa.data.files import write_json
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
-from civa.evaluation.validation import FRACTIONS, Validation, choose, top_fraction
+from civa.data.stack import Stack, write_batches
+from civa.evaluation.validation import FRACTIONS, Validation, as_record, best, top_fraction
 
 logger = logging.getLogger(__name__)
 
@@ -30,29 +33,52 @@ def run(
     fractions: tuple[float, ...] = FRACTIONS,
 ) -> None:
     """Rank-normalise both maps and merge them; the weight w1 is chosen on validation."""
-    stacks = read_stack(gradcam), read_stack(cooccurrence)
+    ranked = RankedMaps(Stack.open(gradcam), Stack.open(cooccurrence))
     validation = Validation(masks, particles, split, predictions)
-
-    def quality(weight: float) -> float:
-        merged = _merge(*(stack[validation.indices] for stack in stacks), weight=weight)
-        return max(validation.miou(top_fraction(merged, fraction)) for fraction in fractions)
-
-    weight = default_weight
-    tried: dict[str, float] = {}
-    if validation.is_possible:
-        weight, tried = choose(weights, quality)
+    weight, tried = _choose(ranked, validation, weights, fractions, default=default_weight)
     logger.info("w1 = %g of %s", weight, tried or "the default: no validation masks")
-    merged = np.empty(stacks[0].shape, dtype=np.float16)
-    for start in range(0, len(merged), 64):
-        part = slice(start, start + 64)
-        merged[part] = _merge(*(stack[part] for stack in stacks), weight=weight)
-    write_stack(out, merged, voxel_size_angstrom=stack_voxel_size(gradcam))
+    like = ranked.localization
+    size = {"voxel_size_angstrom": like.voxel_size_angstrom}
+    with write_batches(out, like.shape, np.float16, **size) as merged:
+        for rows in like.batches():
+            merged[rows] = merge_maps(*ranked[rows], weight=weight).numpy()
     write_json(choice, {"w1": weight, "validation_miou": tried})
 
 
-def _merge(gradcam: NDArray, cooccurrence: NDArray, *, weight: float) -> NDArray[np.float32]:
-    ranked = [
-        rank_normalize(torch.from_numpy(maps.astype(np.float32)))
-        for maps in (gradcam, cooccurrence)
-    ]
-    return merge_maps(*ranked, weight=weight).numpy()
+@dataclass(frozen=True)
+class RankedMaps:
+    """Grad-CAM and co-occurrence maps on disk; indexing ranks those of some volumes."""
+
+    localization: Stack
+    cooccurrence: Stack
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Rank-normalised maps (b, d, h, w) of either kind."""
+        first, second = (
+            rank_normalize(torch.from_numpy(stack[rows].astype(np.float32)))
+            for stack in (self.localization, self.cooccurrence)
+        )
+        return first, second
+
+
+def _choose(
+    ranked: RankedMaps,
+    validation: Validation,
+    weights: Sequence[float],
+    fractions: Sequence[float],
+    *,
+    default: float,
+) -> tuple[float, dict[str, float]]:
+    """Return the weight whose maps score best at their best share of voxels, and all qualities."""
+    if not validation.is_possible:
+        return default, {}
+
+    def candidates(rows: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+        maps = ranked[rows]
+        for weight in weights:
+            merged = merge_maps(*maps, weight=weight).numpy()
+            yield from (top_fraction(merged, fraction) for fraction in fractions)
+
+    mious = validation.mious(candidates)  # weight by weight, one for every fraction
+    qualities = np.reshape(mious, (len(weights), len(fractions))).max(axis=1).tolist()
+    return best(weights, qualities), as_record(weights, qualities)

@@ -8,13 +8,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from civa.consensus.fitting import superpose
-from civa.consensus.fourier import band, window_for
+from civa.consensus.alignment import superpose
+from civa.consensus.averages import Averages
+from civa.consensus.fourier import select_band, window_for
 from civa.consensus.map_back import map_back, relative_to_peak
-from civa.consensus.reconstruction import boosted, fourier_shell_correlation
+from civa.consensus.reconstruction import fourier_shell_correlation
 from civa.data.files import read_json, replacing
 from civa.data.particles import ParticleSet
-from civa.data.volume import read_stack, read_volume, stack_voxel_size
+from civa.data.volume import read_volume
 from civa.report.plots.averages import Portrait, gallery
 from civa.simulation.specimen import render
 
@@ -39,19 +40,18 @@ def run(
     structures; that of its class which fits best is turned onto every average.
     """
     data = ParticleSet(particles, split)
-    maps, voxel_size = read_stack(averages), stack_voxel_size(averages)
-    known, contour = read_json(averages_record), read_json(choice)["contour"]
-    curves = pd.read_csv(spectra, dtype={"average": str}, keep_default_na=False)
+    known, contour = (
+        Averages.read(averages, averages_record, spectra=spectra),
+        read_json(choice)["contour"],
+    )
     files = {path.stem: path for path in templates}
     portraits = []
-    for density, report in zip(maps, known["averages"], strict=True):
-        density = np.array(density)
-        if not known["defocus_known"]:
-            density = boosted(density, voxel_size)
-        curve = curves[curves["average"] == report["title"]]
+    maps = known.corrected(known.densities)
+    for index, (density, report) in enumerate(zip(maps, known.reports, strict=True)):
+        curve = known.curve(index)
         rows = data.table[data.labels == report["label"]]
         candidates = [
-            _in_frame(read_volume(files[shown])[0], density, known["radius_voxels"])
+            _in_frame(read_volume(files[shown])[0], density, known.radius_voxels)
             for shown in _shown(rows)
             if shown in files
         ]
@@ -94,9 +94,9 @@ def _in_frame(
     inner, outer = edge // 2 - extent // 2, drawn.shape[0] // 2 - extent // 2
     inside, part = slice(inner, inner + extent), slice(outer, outer + extent)
     truth[inside, inside, inside] = drawn[part, part, part]
-    picked = band(edge, highest_shell=edge // 4, max_tilt_deg=90, device=CPU)
+    band = select_band(edge, highest_shell=edge // 4, max_tilt_deg=90, device=CPU)
     matrix, offset, correlation = superpose(
-        torch.from_numpy(truth), torch.from_numpy(np.array(average)), picked
+        torch.from_numpy(truth), torch.from_numpy(np.array(average)), band
     )
     middle = np.full(3, edge // 2)
     turned = map_back(truth, matrix[None], (offset + middle)[None], truth.shape, device=CPU)[0]

@@ -64,7 +64,7 @@ def _test_predictions(path: Path, data: ParticleSet) -> tuple[NDArray[np.int64],
         If the table is not of these volumes, or predicts a class that there is not.
     """
     test = data.parts["test"]
-    predicted = read_predictions(path, data.table)[test]
+    predicted = read_predictions(path, data.table).predicted[test]
     strange = sorted(set(predicted.tolist()) - set(range(1, len(data.names) + 1)))
     if strange:
         raise ValueError(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from civa.data.files import replacing
 from civa.data.particles import BACKGROUND, UNANNOTATED, ParticleSet
-from civa.data.volume import read_stack
+from civa.data.stack import Stack
 from civa.evaluation.metrics import score_images
 from civa.evaluation.scores import read_scores
 from civa.report.plots.slices import Example, comparison, shortened
@@ -36,8 +36,8 @@ def run(
     data = ParticleSet(particles, split)
     results = _test_scores(scores, data)
     positions = {name: row for row, name in enumerate(data.table["id"])}
-    boxes, known = read_stack(volumes), read_stack(truth)
-    stacks = {BASELINE: read_stack(baseline), OURS: read_stack(ours)}
+    boxes, known = Stack.open(volumes), Stack.open(truth)
+    stacks = {BASELINE: Stack.open(baseline), OURS: Stack.open(ours)}
     blocks: dict[str, list[Example]] = {}
     for label, name in enumerate(data.names, start=1):
         own = results[results["class"] == name]

@@ -6,7 +6,7 @@ import numpy as np
 
 from civa.data.files import replacing
 from civa.data.particles import BACKGROUND, ParticleSet
-from civa.data.volume import read_stack, standardize
+from civa.data.stack import Stack
 from civa.evaluation.metrics import is_annotated
 from civa.evaluation.scores import read_scores
 from civa.report.plots.slices import Example, overview
@@ -34,12 +34,12 @@ def run(
     results = read_scores(scores).dropna(subset=["iou"])
     positions = {name: row for row, name in enumerate(data.table["id"])}
     stacks = {
-        "Grad-CAM": read_stack(gradcam),
-        "merged map": read_stack(merged),
-        "IVA": read_stack(iva),
-        "CRF": read_stack(crf),
+        "Grad-CAM": Stack.open(gradcam),
+        "merged map": Stack.open(merged),
+        "IVA": Stack.open(iva),
+        "CRF": Stack.open(crf),
     }
-    boxes, masks = read_stack(volumes), read_stack(truth)
+    boxes, masks = Stack.open(volumes), Stack.open(truth)
     examples = []
     for label, name in enumerate(data.names, start=1):
         own = results[results["class"] == name].sort_values("iou", kind="stable")
@@ -55,6 +55,6 @@ def run(
             for key, stack in stacks.items()
         }
         shown = is_annotated(masks[row : row + 1])[0] & (masks[row] > BACKGROUND)
-        examples.append(Example(title, standardize(boxes[row]), shown, panels))
+        examples.append(Example(title, boxes[row], shown, panels))
     with replacing(out) as temporary:
         overview(examples).savefig(temporary, dpi=130)

@@ -4,11 +4,12 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
+from civa.consensus.alignment_table import AlignmentTable
 from civa.data.files import write_json
-from civa.data.particles import check_ids, read_particles
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.particles import read_particles
+from civa.data.stack import Stack, write_masks
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +18,13 @@ def run(
     aligned: Path, network: Path, alignment: Path, particles: Path, *, out: Path, choice: Path
 ) -> None:
     """Take the masks of a network for the misfits of an alignment; all others are kept."""
-    table = pd.read_csv(alignment, dtype={"id": str}, keep_default_na=False)
-    check_ids(alignment, table, read_particles(particles), stage="align")
-    misfits = table["misfit"].to_numpy() == 1
-    masks = np.array(read_stack(aligned))
-    masks[misfits] = read_stack(network)[misfits]
-    logger.info("%d of %d masks are the network's", misfits.sum(), len(misfits))
-    write_stack(out, masks, voxel_size_angstrom=stack_voxel_size(aligned))
-    write_json(choice, {"replaced": int(misfits.sum()), "volumes": len(misfits)})
+    found = AlignmentTable.read(alignment, read_particles(particles))
+    is_outlier = found.is_outlier
+    kept, replacements = Stack.open(aligned), Stack.open(network)
+
+    def masks(rows: NDArray[np.int64]) -> NDArray[np.int8]:
+        return np.where(is_outlier[rows, None, None, None], replacements[rows], kept[rows])
+
+    logger.info("%d of %d masks are the network's", is_outlier.sum(), len(is_outlier))
+    write_masks(out, kept, masks, cut="outliers replaced")
+    write_json(choice, {"replaced": int(is_outlier.sum()), "volumes": len(is_outlier)})

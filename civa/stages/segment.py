@@ -1,6 +1,6 @@
 """Network and CAM -> segmentation by proposals (Sec. 4.6)."""
 
-import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from civa.civanet.affinity_network import AffinityNetwork
 from civa.civanet.proposals import segment
 from civa.data.files import write_json
-from civa.data.particles import read_guides
-from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
-from civa.evaluation.validation import Validation, choose, logit_steps
+from civa.data.particles import BACKGROUND, read_guides
+from civa.data.stack import Stack, open_volumes, write_batches, write_masks
+from civa.evaluation.validation import Validation, logit_steps
 from civa.training.loop import autocast, place, set_up_torch
 from civa.training.weights import load_network
-
-logger = logging.getLogger(__name__)
 
 # Thresholds on O: the loss gives the few foreground voxels half of
 # the weight, so a calibrated cut lies well above 0.5.
@@ -47,42 +45,36 @@ def run(
     """
     device = set_up_torch(0, threads, gpu)
     model = place(load_network(weights, AffinityNetwork), device)
-    stack = read_stack(volumes)
-    predicted = np.empty(stack.shape, dtype=np.float16)
-    with torch.no_grad(), autocast(device):
-        for start in range(0, len(stack), batch_size):
-            part = slice(start, start + batch_size)
-            boxes = torch.from_numpy(standardize(stack[part])).unsqueeze(1)
-            predicted[part] = model(boxes.to(device)).float().sigmoid().cpu().numpy()
-    cams = read_stack(cam_masks)
-    chosen, tried = _threshold(
-        predicted,
-        cams,
-        Validation(masks, particles, split, predictions),
-        given=threshold,
-        default=default_threshold,
-    )
-    found = segment(predicted, cams > 0, chosen)
-    empty = int((~found.any(axis=(-3, -2, -1))).sum())
-    if empty:
-        logger.warning("%d of %d segmentations are empty at O > %g", empty, len(found), chosen)
+    _predict(model, open_volumes(volumes), segmentation, device, batch_size)
+    predicted = Stack.open(segmentation)
+    cams = Stack.open(cam_masks).expect_volumes(len(predicted))
+
+    def candidates(rows: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+        values, seeds = predicted[rows], cams[rows] > BACKGROUND
+        return (segment(values, seeds, tried) for tried in THRESHOLDS)
+
+    validation = Validation(masks, particles, split, predictions)
+    if threshold is None:
+        chosen, tried = validation.choose(THRESHOLDS, candidates, default=default_threshold)
+    else:
+        chosen, tried = threshold, {}
     guide = read_guides(predictions)
-    voxel_size = stack_voxel_size(volumes)
-    write_stack(segmentation, predicted, voxel_size_angstrom=voxel_size)
-    write_stack(out, found * guide[:, None, None, None], voxel_size_angstrom=voxel_size)
+
+    def cut(rows: NDArray[np.int64]) -> NDArray[np.int8]:
+        found = segment(predicted[rows], cams[rows] > BACKGROUND, chosen)
+        return found * guide[rows, None, None, None]
+
+    empty = write_masks(out, predicted, cut, cut=f"O > {chosen:g}")
     write_json(choice, {"threshold": chosen, "validation_miou": tried, "empty": empty})
 
 
-def _threshold(
-    segmentations: NDArray,
-    cams: NDArray,
-    validation: Validation,
-    *,
-    given: float | None,
-    default: float,
-) -> tuple[float, dict[str, float]]:
-    """Return the threshold on O, and the quality of all that were tried."""
-    if given is not None or not validation.is_possible:
-        return (default if given is None else given), {}
-    held_out, held_cams = segmentations[validation.indices], cams[validation.indices] > 0
-    return choose(THRESHOLDS, lambda t: validation.miou(segment(held_out, held_cams, t)))
+@torch.no_grad()
+def _predict(
+    model: AffinityNetwork, stack: Stack, path: Path, device: torch.device, batch_size: int
+) -> None:
+    """Write O of every volume, float16."""
+    size = {"voxel_size_angstrom": stack.voxel_size_angstrom}
+    with write_batches(path, stack.shape, np.float16, **size) as out, autocast(device):
+        for rows in stack.batches(size=batch_size):
+            boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
+            out[rows] = model(boxes.to(device)).float().sigmoid().cpu().numpy()

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from civa.data.files import write_csv
-from civa.data.volume import read_volume, standardize, write_stack
+from civa.data.stack import write_batches
+from civa.data.volume import read_volume, standardize
 from civa.optics import Microscope
 from civa.simulation.specimen import Recipe, Simulator
 
@@ -86,27 +87,30 @@ def run(
     if shards > len(names):
         raise ValueError(f"{shards} shards of {len(names)} volumes: some would be empty; use fewer")
     indices = np.array_split(np.arange(len(names)), shards)[shard]
-    boxes = np.empty((len(indices), *(box_voxels,) * 3), dtype=np.float32)
-    labels = np.empty(boxes.shape, dtype=np.int8)
+    shape = (len(indices), *(box_voxels,) * 3)
+    size = {"voxel_size_angstrom": voxel_size_angstrom}
     rows = []
     started = time.monotonic()
-    for row, index in enumerate(indices):
-        name = str(names[index])
-        label = list(structures_of).index(name) + 1
-        structure = structures_of[name][numbers[index] % len(structures_of[name])]
-        made = simulator.make(int(index), structure)
-        boxes[row], labels[row] = made.volume, label * made.mask
-        rows.append(
-            {"id": f"{name}_{numbers[index]:05d}", "class": name, "label": label}
-            | {"structure": structure}
-            | made.metadata
-        )
-        if row % 100 == 99:
-            logger.info("%d of %d volumes", row + 1, len(indices))
+    with (
+        write_batches(volumes, shape, np.float32, **size) as boxes,
+        write_batches(masks, shape, np.int8, **size) as labels,
+    ):
+        for row, index in enumerate(indices):
+            name = str(names[index])
+            label = list(structures_of).index(name) + 1
+            structure = structures_of[name][numbers[index] % len(structures_of[name])]
+            made = simulator.make(int(index), structure)
+            boxes[row : row + 1] = standardize(made.volume[None])
+            labels[row : row + 1] = label * made.mask[None]
+            rows.append(
+                {"id": f"{name}_{numbers[index]:05d}", "class": name, "label": label}
+                | {"structure": structure}
+                | made.metadata
+            )
+            if row % 100 == 99:
+                logger.info("%d of %d volumes", row + 1, len(indices))
     rate = len(indices) / (time.monotonic() - started)
     logger.info("%d volumes, %.1f per second", len(indices), rate)
-    write_stack(volumes, standardize(boxes), voxel_size_angstrom=voxel_size_angstrom)
-    write_stack(masks, labels, voxel_size_angstrom=voxel_size_angstrom)
     write_csv(particles, pd.DataFrame(rows))
 
 

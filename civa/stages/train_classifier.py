@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from civa.civanet.classifier import build_classifier, classification_loss, predict
+from civa.civanet.classifier import Classifier, build_classifier, classification_loss, predict
 from civa.data.files import write_csv, write_json
 from civa.data.particles import ParticleSet
-from civa.data.volume import read_stack, standardize
+from civa.data.stack import Stack, open_volumes
 from civa.training.checkpoint import Checkpoint
 from civa.training.loop import (
     CLASSIFIER_SCHEDULES,
@@ -53,39 +53,29 @@ def run(
     """
     device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
-    stack = read_stack(volumes)
-    boxes = {
-        part: torch.from_numpy(standardize(stack[data.parts[part]])).unsqueeze(1)
-        for part in ("train", "validation", "test")
-    }
-    targets = {part: torch.from_numpy(data.labels[data.parts[part]] - 1) for part in boxes}
+    stack = open_volumes(volumes).expect_volumes(len(data.labels))
+    train, targets = data.parts["train"], torch.from_numpy(data.labels - 1)  # (m,), (n,)
     shape = {"classes": len(data.names), "box_voxels": stack.shape[-1]}
     model = place(build_classifier(architecture, **shape), device)
-    counts = torch.bincount(targets["train"], minlength=len(data.names))
+    counts = torch.bincount(targets[train], minlength=len(data.names))
     weights_of_classes = (counts.sum() / (len(counts) * counts)).to(device) if balance else None
 
     def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
         axes = random_flips(generator) if flips else ()
+        rows = train[batch.numpy()]
+        boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
         with autocast(device):
-            scores = model(boxes["train"][batch].flip(axes).to(device))
-            wanted = targets["train"][batch].to(device)
-            return classification_loss(scores, wanted, weights_of_classes)
+            scores = model(boxes.flip(axes).to(device))
+            return classification_loss(scores, targets[rows].to(device), weights_of_classes)
 
     def accuracy(part: str) -> dict[str, float]:
-        chunks = boxes[part].split(64)
-        found = torch.cat([predict(model, chunk.to(device)).argmax(1).cpu() for chunk in chunks])
-        right = (found == targets[part]).double()
-        classes = [right[targets[part] == c].mean() for c in targets[part].unique()]
-        return {
-            f"{part}_accuracy": float(right.mean()),
-            f"{part}_class_accuracy": float(torch.stack(classes).mean()),
-        }
+        return _accuracy(model, stack, data, part, device)
 
     figure = "validation_class_accuracy" if balance else "validation_accuracy"
     history = fit(
         model,
         batch_loss,
-        n=len(boxes["train"]),
+        n=len(train),
         schedule=pick_schedule(CLASSIFIER_SCHEDULES, schedule, epochs),
         seed=seed,
         after_epoch=lambda epoch: accuracy("validation"),
@@ -114,3 +104,21 @@ def run(
             "parameters": sum(p.numel() for p in model.parameters()),
         },
     )
+
+
+def _accuracy(
+    model: Classifier, stack: Stack, data: ParticleSet, part: str, device: torch.device
+) -> dict[str, float]:
+    """Share of the images of a part that are named correctly, and its mean over the classes."""
+    rows = data.parts[part]
+    found = [
+        predict(model, torch.from_numpy(stack[chunk]).unsqueeze(1).to(device)).argmax(1).cpu()
+        for chunk in stack.batches(rows)
+    ]
+    targets = torch.from_numpy(data.labels[rows] - 1)
+    right = (torch.cat(found) == targets).double()
+    classes = [right[targets == c].mean() for c in targets.unique()]
+    return {
+        f"{part}_accuracy": float(right.mean()),
+        f"{part}_class_accuracy": float(torch.stack(classes).mean()),
+    }

@@ -3,16 +3,15 @@
 import logging
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from civa.civanet.affinity import Offset, affinity_loss, path_groups
+from civa.civanet.affinity import affinity_loss, path_groups
 from civa.civanet.affinity_network import AffinityNetwork
 from civa.data.files import write_csv
-from civa.data.volume import read_stack, standardize
+from civa.data.pairs import Pairs
+from civa.data.stack import open_volumes
 from civa.training.checkpoint import Checkpoint
 from civa.training.loop import (
     IVA_SCHEDULES,
@@ -46,40 +45,26 @@ def run(
 ) -> None:
     """Train the network that predicts O, supervised by affinity pairs only."""
     device = set_up_torch(seed, threads, gpu)
-    sampled = _read_pairs(pairs)
-    shape = tuple(int(edge) for edge in sampled["shape"])
-    boxes = torch.from_numpy(standardize(read_stack(volumes)[sampled["indices"]])).unsqueeze(1)
-    offsets: list[Offset] = [(int(z), int(y), int(x)) for z, y, x in sampled["offsets"]]
-    groups = path_groups(offsets, shape)
+    sampled, stack = Pairs(pairs), open_volumes(volumes)
+    groups = path_groups(sampled.offsets, sampled.shape)
     model = place(AffinityNetwork(width, flat_kernels=flat_kernels), device)
-
-    def unpack(side: str, batch: Tensor) -> Tensor:
-        bits = np.unpackbits(sampled[side][batch.numpy()], axis=-1, count=int(np.prod(shape)))
-        return torch.from_numpy(bits.reshape(len(batch), len(offsets), *shape)).to(device)
 
     def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
         axes = random_flips(generator) if flips else ()
+        numbers = batch.numpy()
+        boxes = torch.from_numpy(stack[sampled.indices[numbers]]).unsqueeze(1)  # (b, 1, d, h, w)
         with autocast(device):
-            logits = model(boxes[batch].flip(axes).to(device)).flip(axes)
-        return affinity_loss(
-            logits.float(), unpack("boundary", batch), unpack("background", batch), groups
-        )
+            logits = model(boxes.flip(axes).to(device)).flip(axes)
+        boundary, background = torch.from_numpy(sampled[numbers]).to(device)
+        return affinity_loss(logits.float(), boundary, background, groups)
 
     history = fit(
         model,
         batch_loss,
-        n=len(boxes),
+        n=len(sampled.indices),
         schedule=pick_schedule(IVA_SCHEDULES, schedule, epochs),
         seed=seed,
         checkpoint=checkpoint,
     )
     save_weights(weights, model, {"width": width, "flat_kernels": flat_kernels})
     write_csv(curve, pd.DataFrame(history))
-
-
-def _read_pairs(path: Path) -> dict[str, NDArray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a file of pairs ({error}): rerun 'mine-pairs'") from error

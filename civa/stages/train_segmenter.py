@@ -1,24 +1,25 @@
 """Volumes and labels of voxels -> a baseline with stronger supervision (Sec. 5.3, 5.4)."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from civa.data.files import write_csv, write_json
 from civa.data.particles import BACKGROUND, ParticleSet
-from civa.data.volume import read_stack, standardize
-from civa.evaluation.metrics import is_annotated
+from civa.data.stack import Stack, open_volumes
+from civa.evaluation.mask_statistics import annotated
 from civa.evaluation.supervised import (
     SEGMENTER_SCHEDULES,
     SUPERVISIONS,
-    best_cut,
     build_segmenter,
     central_slice,
-    predict_voxels,
+    choose_cut,
     segmentation_loss,
 )
 from civa.evaluation.validation import Validation
@@ -72,9 +73,10 @@ def run(
         raise ValueError(f"supervision must be one of {SUPERVISIONS} (got '{supervision}')")
     device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
-    stack, known = read_stack(volumes), read_stack(annotations)
+    stack = open_volumes(volumes).expect_volumes(len(data.labels))
+    teacher = Teacher(Stack.open(annotations), data.labels, supervision)
     train = data.parts["train"]
-    train = train[is_annotated(known[train])]
+    train = train[annotated(teacher.annotations, train)]
     model = place(build_segmenter(network, len(data.names), width), device)
     description = {"network": network, "classes": len(data.names), "width": width}
     save = {"supervision": supervision, "parameters": sum(p.numel() for p in model.parameters())}
@@ -85,36 +87,30 @@ def run(
         write_json(metrics, {**save, "skipped": reason})
         write_csv(curve, pd.DataFrame(columns=["epoch", "loss", "seconds"]))
         return
-    boxes = torch.from_numpy(standardize(stack[train])).unsqueeze(1)
-    targets = torch.from_numpy(np.asarray(known[train], dtype=np.int8))
-    if supervision != "pseudo":
-        told = torch.from_numpy(data.labels[train, None, None, None]).to(torch.int8)
-        targets = torch.where(targets > BACKGROUND, told, targets)
     if supervision == "slice":
-        whole, targets = targets, central_slice(targets)
-        share = float((targets > 0).sum() / (whole > 0).sum())
-        save["annotated_target_voxels"] = round(share, 4)
+        save["annotated_target_voxels"] = teacher.share_of_targets(train)
     chosen = pick_schedule(SEGMENTER_SCHEDULES, schedule or network, epochs, patience)
     validation = Validation(masks, particles, split)
-    held_out = stack[validation.indices]
 
     def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
         axes = random_flips(generator) if flips else ()
+        rows = train[batch.numpy()]
+        boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
         with autocast(device):
-            scores = model(boxes[batch].flip(axes).to(device))
-        wanted = targets[batch].flip(axes).long().to(device)
+            scores = model(boxes.flip(axes).to(device))
+        wanted = teacher.targets(rows).flip(axes).long().to(device)
         return segmentation_loss([s.float() for s in scores], wanted)
 
     def after_epoch(epoch: int) -> dict[str, float]:
         if not validation.is_possible:
             return {}
-        cut, tried = best_cut(*predict_voxels(model, held_out, device), validation)
+        cut, tried = choose_cut(model, stack, validation, device)
         return {FIGURE: max(tried.values()), "cut": cut}
 
     history = fit(
         model,
         batch_loss,
-        n=len(boxes),
+        n=len(train),
         schedule=chosen,
         seed=seed,
         after_epoch=after_epoch,
@@ -125,4 +121,43 @@ def run(
     del best["seconds"]  # the same seed gives the same metrics
     save_weights(weights, model, description)
     write_csv(curve, pd.DataFrame(history))
-    write_json(metrics, {**save, **best, "epochs": len(history), "volumes": len(boxes)})
+    write_json(metrics, {**save, **best, "epochs": len(history), "volumes": len(train)})
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What a baseline learns from, volume by volume.
+
+    Attributes
+    ----------
+    annotations
+        Labels of voxels, of all volumes.
+    labels
+        (n,) class that every volume is said to show.
+    supervision
+        One of `SUPERVISIONS`.
+    """
+
+    annotations: Stack
+    labels: NDArray[np.int64]
+    supervision: str
+
+    def whole(self, rows: NDArray[np.int64]) -> Tensor:
+        """Labels (b, d, h, w) int8; the ground truth counts for the class that is said."""
+        found = torch.from_numpy(self.annotations[rows].astype(np.int8))
+        if self.supervision == "pseudo":
+            return found
+        said = torch.from_numpy(self.labels[rows, None, None, None]).to(torch.int8)
+        return torch.where(found > BACKGROUND, said, found)
+
+    def targets(self, rows: NDArray[np.int64]) -> Tensor:
+        """Targets (b, d, h, w) int8; ignored but for one slice where only that is annotated."""
+        labels = self.whole(rows)
+        return central_slice(labels) if self.supervision == "slice" else labels
+
+    def share_of_targets(self, rows: NDArray[np.int64]) -> float:
+        """Share of the targets' voxels that is annotated."""
+        parts = list(self.annotations.batches(rows))
+        kept = sum(int((self.targets(part) > BACKGROUND).sum()) for part in parts)
+        of = sum(int((self.whole(part) > BACKGROUND).sum()) for part in parts)
+        return round(kept / of, 4)

@@ -1,5 +1,7 @@
 """Rules that learn nothing -> masks, for the honest rows of the tables."""
 
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,9 @@ from numpy.typing import NDArray
 
 from civa.data.files import write_json
 from civa.data.particles import read_particles
-from civa.data.volume import read_stack, stack_voxel_size, standardize, write_stack
+from civa.data.stack import Stack, open_volumes, write_masks
 from civa.evaluation.trivial import Settings, candidates, rule_map
-from civa.evaluation.validation import FRACTIONS, Validation, top_fraction
+from civa.evaluation.validation import FRACTIONS, Validation, as_record, best, top_fraction
 
 
 def run(
@@ -27,29 +29,35 @@ def run(
 
     A rule predicts no class: its masks carry the true label, which flatters it.
     """
-    stack = standardize(read_stack(volumes))
-    validation = Validation(masks, particles, split)
+    stack = open_volumes(volumes)
     shares = (0.5,) if rule == "ball" else fractions  # a ball is cut by its own edge
-    settings, share = candidates(rule)[0], shares[len(shares) // 2]
-    tried: dict[str, float] = {}
-    if validation.is_possible:
-        held_out = stack[validation.indices]
-        settings, share, tried = _choose(rule, held_out, shares, validation)
-    found = top_fraction(rule_map(rule, stack, settings), share)
+    settings, share, tried = _choose(rule, stack, shares, Validation(masks, particles, split))
     labels = read_particles(particles)["label"].to_numpy(dtype=np.int8)
-    voxel_size = stack_voxel_size(volumes)
-    write_stack(out, found * labels[:, None, None, None], voxel_size_angstrom=voxel_size)
+
+    def cut(rows: NDArray[np.int64]) -> NDArray[np.int8]:
+        found = top_fraction(rule_map(rule, stack[rows], settings), share)
+        return found * labels[rows, None, None, None]
+
+    write_masks(out, stack, cut, cut=f"{100 * share:g} % of the voxels")
     write_json(choice, {**settings, "fraction": share, "validation_miou": tried})
 
 
 def _choose(
-    rule: str, volumes: NDArray, shares: tuple[float, ...], validation: Validation
+    rule: str, stack: Stack, shares: tuple[float, ...], validation: Validation
 ) -> tuple[Settings, float, dict[str, float]]:
     """Return the best settings and share of voxels, and the quality of every setting."""
-    found: list[tuple[float, Settings, float]] = []
-    for settings in candidates(rule):
-        values = rule_map(rule, volumes, settings)
-        qualities = [validation.miou(top_fraction(values, share)) for share in shares]
-        found.append((max(qualities), settings, shares[int(np.argmax(qualities))]))
-    _, settings, share = max(found, key=lambda row: row[0])
-    return settings, share, {str(s): round(quality, 3) for quality, s, _ in found}
+    tried = candidates(rule)
+    if not validation.is_possible:
+        return tried[0], shares[len(shares) // 2], {}
+
+    def masks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
+        boxes = stack[rows]
+        for settings in tried:
+            values = rule_map(rule, boxes, settings)
+            yield from (top_fraction(values, share) for share in shares)
+
+    pairs = list(product(tried, shares))
+    qualities = validation.mious(masks)
+    settings, share = best(pairs, qualities)
+    of_settings = np.reshape(qualities, (len(tried), len(shares))).max(axis=1).tolist()
+    return settings, share, as_record(tried, of_settings)

@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from civa.civanet.crf import SEARCH, CrfParameters, foreground_probability, refine
 from civa.data.files import read_json, write_csv, write_json
-from civa.data.volume import read_stack, standardize, write_stack
+from civa.data.stack import read_stack, write_stack
+from civa.data.volume import standardize
 from civa.evaluation.trivial import lowpass
 from civa.evaluation.validation import FRACTIONS, top_fraction
 from civa.stages import crf

@@ -36,10 +36,10 @@ class Scores:
         found = Assignment(
             self.align,
             labels=LABELS,
-            told=TOLD,
+            given_class=TOLD,
             unsure=np.isin(np.arange(22), unsure),
             trained=~HELD_OUT,
-            least_trust=-3,
+            least_z_score=-3,
         )
         found.try_own_class(MIDDLE)
         found.try_other_classes(MIDDLE)
@@ -55,7 +55,7 @@ def test_the_likeliest_average_of_the_own_class_is_taken() -> None:
     assert found.poses.averages.tolist() == expected
     assert found.labels.tolist() == TOLD.tolist()
     assert tried == 0
-    assert not found.misfits.any()
+    assert not found.outliers.any()
 
 
 def test_a_label_counts_against_another_class_and_an_unsure_prediction_does_not() -> None:
@@ -87,9 +87,9 @@ def test_other_centres_are_tried_where_nothing_fits_or_chance_would() -> None:
     assert {tuple(rows) for _, rows, moved in scores.asked if moved} == {(20,)}
     assert found.poses.centres[20].tolist() == [4, 4, 4]
     assert found.poses.scores[20] == 60
-    assert not found.misfits.any()
+    assert not found.outliers.any()
     scores.elsewhere = -5.0  # nothing there either
     found, tried = scores.assigned()
     assert tried == 1
     assert found.poses.centres[20].tolist() == [0, 0, 0]
-    assert np.flatnonzero(found.misfits).tolist() == [20]
+    assert np.flatnonzero(found.outliers).tolist() == [20]

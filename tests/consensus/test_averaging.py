@@ -5,15 +5,15 @@ import re
 import numpy as np
 import pytest
 import torch
-from synthetic import EDGE, OPTICS, VOXEL, WINDOW, average, shape
+from synthetic import EDGE, OPTICS, SETUP, VOXEL, WINDOW, average, shape
 
-from civa.consensus.alignment import Images
 from civa.consensus.averaging import Plan, turns_deg
 from civa.consensus.classification import average_class
 from civa.consensus.diagnostics import doubts
 from civa.consensus.heterogeneity import Split
 from civa.consensus.poses import rotation_grid
 from civa.consensus.reconstruction import boosted, recentred, resolution_angstrom, shape_share
+from civa.consensus.subtomograms import Subtomograms
 
 
 def test_nothing_speaks_against_a_good_average() -> None:
@@ -80,11 +80,9 @@ def test_turns_are_measured() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_handful_of_volumes_gives_an_average_and_a_doubt(count: int) -> None:
     boxes = np.stack([shape()] * count)
-    images = Images(boxes, np.full((count, 3), EDGE / 2), None)
+    members = Subtomograms(boxes, np.arange(count), np.full((count, 3), EDGE / 2))
     quick = Plan(starts=2, coarse_rotations=60, fine_rotations=60, iterations=2, refinements=1)
-    (made,) = average_class(
-        *(images, OPTICS, WINDOW), plan=quick, seed=1, device=torch.device("cpu")
-    )
+    (made,) = average_class(members, SETUP, plan=quick, seed=1)
     assert np.isfinite(made.density).all()
     assert made.members.tolist() == list(range(count))
     found = doubts(made, OPTICS, WINDOW, of=count)

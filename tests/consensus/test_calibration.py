@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from civa.consensus.calibration import (
     Calibration,
-    expected_calibration_error,
+    Reliability,
     expected_iou,
     fit,
     from_half_sets,
@@ -45,8 +45,14 @@ def test_calibration_error_by_hand() -> None:
     # Ten voxels said 0.95, of which eight are there; ten said 0.05, of which none is.
     said = np.repeat([0.95, 0.05], 10)
     there = np.array([True] * 8 + [False] * 12)
-    assert expected_calibration_error(said, there) == pytest.approx((1.5 + 0.5) / 20)
-    assert expected_calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
+    whole, parts, certain = Reliability(), Reliability(), Reliability()
+    whole.add(said, there)
+    for part in (slice(0, 7), slice(7, 20)):
+        parts.add(said[part], there[part])
+    assert whole.error() == parts.error() == pytest.approx((1.5 + 0.5) / 20)
+    certain.add(np.array([1.0, 0.0]), np.array([True, False]))
+    assert certain.error() == 0
+    assert Reliability().error() == 0  # nothing was added
 
 
 def test_expected_iou_by_hand() -> None:

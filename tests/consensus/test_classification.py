@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from synthetic import EDGE, OPTICS, SHAPES, WINDOW, average, turned
+from synthetic import EDGE, SETUP, SHAPES, average, turned
 
 from civa.consensus import classification
-from civa.consensus.alignment import Images
 from civa.consensus.averaging import Average, Plan
 from civa.consensus.classification import average_class
 from civa.consensus.heterogeneity import Split
 from civa.consensus.poses import rotation_grid
+from civa.consensus.subtomograms import Subtomograms
 
 
 def averages(kinds: np.ndarray) -> list[Average]:
@@ -22,12 +21,11 @@ def averages(kinds: np.ndarray) -> list[Average]:
     turns = rotation_grid(4096)[generator.integers(4096, size=len(kinds))]
     boxes = [turned(SHAPES[k], m, np.zeros(3)) for k, m in zip(kinds, turns, strict=True)]
     noise = 0.1 * generator.standard_normal((len(kinds), EDGE, EDGE, EDGE))
-    images = Images(
-        (np.stack(boxes) + noise).astype(np.float32), np.full((len(kinds), 3), EDGE / 2), None
-    )
+    volumes = (np.stack(boxes) + noise).astype(np.float32)
+    members = Subtomograms(volumes, np.arange(len(kinds)), np.full((len(kinds), 3), EDGE / 2))
     grids = {"coarse_rotations": 200, "split_rotations": 600, "fine_rotations": 200}
     quick = Plan(starts=1, **grids, iterations=8, refinements=1)
-    return average_class(images, OPTICS, WINDOW, plan=quick, seed=1, device=torch.device("cpu"))
+    return average_class(members, SETUP, plan=quick, seed=1)
 
 
 def test_two_structures_under_one_label_are_averaged_apart() -> None:
@@ -56,21 +54,17 @@ class Divided:
 
     def __init__(self, smaller: int, fsc: float) -> None:
         self.smaller, self.fsc = smaller, fsc
-        self.seen: list[Images] = []
+        self.seen: list[Subtomograms] = []
 
-    def __call__(self, images: Images, *_: object, **__: object) -> "Divided":
-        self.seen.append(images)
-        return self
-
-    def run(self) -> tuple[Average, Images, torch.Tensor]:
-        images = self.seen[-1]
+    def __call__(
+        self, members: Subtomograms, *_: object, **__: object
+    ) -> tuple[Average, Subtomograms, Split]:
+        self.seen.append(members)
+        is_whole = len(self.seen) == 1
         fsc = np.full(EDGE // 2 + 1, 0.9 if len(self.seen) < 3 else self.fsc)
-        made = average(members=np.arange(len(images)), fsc=fsc)
-        return made, replace(images, centres=images.centres + 1), torch.eye(3).repeat(40, 1, 1)
-
-    def into_two(self, images: Images, _: torch.Tensor) -> Split:
-        is_real = len(self.seen) == 1
-        return Split(0.8 if is_real else 0.99, 0.99, np.arange(len(images)) < self.smaller)
+        made = average(members=np.arange(len(members)), fsc=fsc)
+        split = Split(0.8 if is_whole else 0.99, 0.99, np.arange(len(members)) < self.smaller)
+        return made, replace(members, centres=members.centres + 1), split
 
 
 @pytest.mark.parametrize(
@@ -90,10 +84,10 @@ def test_parts_go_on_from_where_they_were_centred_or_are_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     divided = Divided(smaller, fsc)
-    monkeypatch.setattr(classification, "Averager", divided)
+    monkeypatch.setattr(classification, "average_and_divide", divided)
     boxes = np.zeros((40, EDGE, EDGE, EDGE), dtype=np.float32)
-    images = Images(boxes, np.full((40, 3), EDGE / 2), None)
-    found = average_class(images, OPTICS, WINDOW, plan=Plan(), seed=1, device=torch.device("cpu"))
+    members = Subtomograms(boxes, np.arange(40), np.full((40, 3), EDGE / 2))
+    found = average_class(members, SETUP, plan=Plan(), seed=1)
     assert [len(one.members) for one in found] == kept
     assert found[0].members.tolist() == list(range(smaller, 40))
     assert (divided.seen[1].centres == EDGE / 2 + 1).all()

@@ -5,11 +5,11 @@ from scipy.spatial.transform import Rotation
 from synthetic import CPU, EDGE, shape, turned
 
 from civa.consensus.fourier import (
-    band,
     coefficients,
     cut_out,
     interpolator,
     phases,
+    select_band,
     slices,
     soft_ball,
 )
@@ -17,7 +17,7 @@ from civa.consensus.poses import to_matrices
 
 
 def test_a_band_keeps_one_of_two_mates_outside_the_wedge_up_to_its_shell():
-    whole = band(8, highest_shell=3, max_tilt_deg=90, device=CPU)
+    whole = select_band(8, highest_shell=3, max_tilt_deg=90, device=CPU)
     steps = np.fft.fftfreq(8) * 8
     radius = np.sqrt(sum(np.square(g) for g in np.meshgrid(steps, steps, steps)))
     inside = (radius <= 3).sum() - 1  # without frequency 0
@@ -25,7 +25,7 @@ def test_a_band_keeps_one_of_two_mates_outside_the_wedge_up_to_its_shell():
     assert whole.largest == 3
     both = np.concatenate([whole.frequencies.numpy(), -whole.frequencies.numpy()])
     assert len(np.unique(both, axis=0)) == inside
-    wedged = band(8, highest_shell=3, max_tilt_deg=60, device=CPU)
+    wedged = select_band(8, highest_shell=3, max_tilt_deg=60, device=CPU)
     z, _, x = wedged.frequencies.T
     assert (z.abs() <= x.abs() * np.tan(np.pi / 3) + 1e-6).all()
     assert 0.5 < len(wedged.indices) / len(whole.indices) < 0.85
@@ -49,28 +49,28 @@ def test_cutting_out_puts_the_centre_in_the_middle_and_nothing_outside():
 def test_a_middle_at_the_origin_has_a_real_transform():
     box = torch.zeros(1, 8, 8, 8)
     box[0, 4, 4, 4] = 1.0
-    picked = band(8, highest_shell=3, max_tilt_deg=90, device=CPU)
-    assert torch.allclose(coefficients(box, picked), torch.ones(1, len(picked.indices)) + 0j)
+    band = select_band(8, highest_shell=3, max_tilt_deg=90, device=CPU)
+    assert torch.allclose(coefficients(box, band), torch.ones(1, len(band.indices)) + 0j)
 
 
 def test_slices_are_the_transform_of_the_turned_reference():
     matrix = to_matrices(Rotation.from_rotvec([[0.4, -0.7, 0.5]]))
-    picked = band(EDGE, highest_shell=6, max_tilt_deg=60, device=CPU)
-    expected = coefficients(
-        torch.from_numpy(turned(shape(), matrix[0], np.zeros(3)))[None], picked
-    )[0]
+    band = select_band(EDGE, highest_shell=6, max_tilt_deg=60, device=CPU)
+    expected = coefficients(torch.from_numpy(turned(shape(), matrix[0], np.zeros(3)))[None], band)[
+        0
+    ]
     (found,) = slices(
         interpolator(torch.from_numpy(shape())),
         torch.from_numpy(matrix).float(),
-        picked.frequencies,
+        band.frequencies,
     )
     # What is left is the spline's own blur.
     assert (found - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def test_phases_undo_a_displacement():
-    picked = band(EDGE, highest_shell=6, max_tilt_deg=60, device=CPU)
+    band = select_band(EDGE, highest_shell=6, max_tilt_deg=60, device=CPU)
     boxes = np.stack([shape(), np.roll(shape(), (2, -1, 3), axis=(0, 1, 2))])
-    still, moved = coefficients(torch.from_numpy(boxes), picked)
-    back = moved * phases(picked.frequencies, torch.tensor([[2.0, -1.0, 3.0]]))[0]
+    still, moved = coefficients(torch.from_numpy(boxes), band)
+    back = moved * phases(band.frequencies, torch.tensor([[2.0, -1.0, 3.0]]))[0]
     assert torch.allclose(back, still, atol=1e-4)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from synthetic import average
 
-from civa.consensus.alignment import Images
 from civa.consensus.averaging import Average
 from civa.consensus.mislabelled import Averaged, without_strays
+from civa.consensus.subtomograms import Subtomograms
 
 SIZES = {"main": 30, "second": 12, "stray": 10}
 
@@ -23,16 +23,16 @@ def made(kind: str) -> Average:
 
 def one_class(name: str, label: int, *kinds: str) -> Averaged:
     volumes = np.arange(60, dtype=np.float32)[:, None, None, None] * np.ones((2, 2, 2), np.float32)
-    images = Images(volumes, np.zeros((60, 3)), None)
-    return Averaged(name, label, images, [made(kind) for kind in kinds])
+    members = Subtomograms(volumes, np.arange(60), np.zeros((60, 3)))
+    return Averaged(name, label, members, [made(kind) for kind in kinds])
 
 
-def score(average: Average, images: Images) -> np.ndarray:
+def score(average: Average, members: Subtomograms) -> np.ndarray:
     """Volumes of a stray fit the main averages better than it: three of five in each half-set."""
-    levels = {0: np.full(len(images), 50.0), 1: np.full(len(images), 60.0)}
+    levels = {0: np.full(len(members), 50.0), 1: np.full(len(members), 60.0)}
     if int(average.noise[0]) in levels:
         return levels[int(average.noise[0])]
-    number = images.volumes[:, 0, 0, 0].astype(int)
+    number = members.volumes[members.rows][:, 0, 0, 0].astype(int)
     assert (number % 2 == (average.density[0, 0, 0] == 1.0)).all()  # of the other half-set
     return np.where(number < 6, 40.0, 70.0)
 

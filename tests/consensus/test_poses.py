@@ -78,19 +78,19 @@ def test_a_robust_level_ignores_a_few_misfits():
 
 def test_better_poses_are_taken_over_row_by_row_with_all_that_belongs_to_them():
     typical = {1: (10.0, 2.0), 2: (100.0, 20.0)}
-    assert Poses.empty(3).trust.max() == -np.inf  # anything is better than nothing
+    assert Poses.empty(3).z_scores.max() == -np.inf  # anything is better than nothing
     poses = Poses.of(
         1, np.array([10.0, 2.0, 12.0]), np.tile(np.eye(3), (3, 1, 1)), np.zeros((3, 3))
     )
     poses.judge(typical)
-    assert poses.trust.tolist() == [0, -4, 1]
+    assert poses.z_scores.tolist() == [0, -4, 1]
     tried = Poses.of(
         2, np.array([80.0, 80.0]), 2 * np.tile(np.eye(3), (2, 1, 1)), np.full((2, 3), 5)
     )
     tried.judge(typical)
     poses.improve(np.array([1, 2]), tried)
     assert poses.averages.tolist() == [1, 2, 1]
-    assert poses.trust.tolist() == [0, -1, 1]
+    assert poses.z_scores.tolist() == [0, -1, 1]
     assert poses.scores.tolist() == [10, 80, 12]
     assert poses.centres[:, 0].tolist() == [0, 5, 0]
     assert poses.matrices[:, 0, 0].tolist() == [1, 2, 1]

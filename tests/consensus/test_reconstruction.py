@@ -4,7 +4,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from synthetic import CPU, EDGE, particles, shape, turned
 
-from civa.consensus.fourier import band
+from civa.consensus.fourier import select_band
 from civa.consensus.poses import to_matrices
 from civa.consensus.reconstruction import fourier_shell_correlation, insert, reconstruct
 
@@ -14,10 +14,10 @@ def test_turned_copies_average_back_to_the_shape_they_show():
     matrices = to_matrices(Rotation.random(40, rng=generator))
     shifts = generator.uniform(-1, 1, size=(40, 3))
     boxes = np.stack([turned(shape(), m, s) for m, s in zip(matrices, shifts, strict=True)])
-    picked = band(EDGE, highest_shell=11, max_tilt_deg=60, device=CPU)
+    band = select_band(EDGE, highest_shell=11, max_tilt_deg=60, device=CPU)
     total = insert(
-        particles(boxes, picked),
-        picked,
+        particles(boxes, band),
+        band,
         torch.from_numpy(matrices).float(),
         torch.from_numpy(shifts).float(),
     )

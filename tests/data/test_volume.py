@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from civa.data.volume import (
-    VOLUME_STACK,
-    read_stack,
-    read_volume,
-    stack_voxel_size,
-    standardize,
-    write_stack,
-    write_volume,
-)
+from civa.data.stack import read_stack, write_stack
+from civa.data.volume import read_volume, standardize, write_volume
 
 HEADER_BYTES = 1024
 STORED = {np.int8: 0, np.float32: 2, np.float16: 12}  # type -> mode of the MRC2014 format
@@ -46,38 +39,6 @@ def test_a_volume_comes_back_as_it_was(tmp_path: Path, dtype: type, mode: int) -
     with mrcfile.open(path, header_only=True) as mrc:
         assert (mrc.header.ispg, mrc.header.mode) == (1, mode)  # 1: a volume, no image stack
         assert (mrc.header.nx, mrc.header.ny, mrc.header.nz) == (6, 5, 4)  # x is fastest
-
-
-@pytest.mark.parametrize(("dtype", "mode"), STORED.items())
-def test_a_stack_comes_back_as_it_was(tmp_path: Path, dtype: type, mode: int) -> None:
-    path, volumes = tmp_path / "stack.mrcs", numbers((3, 4, 5, 6), dtype)
-    write_stack(path, volumes, voxel_size_angstrom=13.5)
-    back = read_stack(path)
-    np.testing.assert_array_equal(back, volumes)
-    assert stack_voxel_size(path) == 13.5
-    assert mrcfile.validate(path)
-    with mrcfile.open(path, header_only=True) as mrc:
-        assert (mrc.header.ispg, mrc.header.mode) == (VOLUME_STACK, mode)
-        assert (mrc.header.mz, mrc.header.nz) == (4, 12)  # MRC2014: mz per volume, nz in all
-
-
-def test_the_space_group_of_volume_stacks_is_that_of_the_format() -> None:
-    assert VOLUME_STACK == 401  # MRC2014, note 6
-
-
-def test_a_stack_of_one_volume_stays_a_stack(tmp_path: Path) -> None:
-    path = tmp_path / "one.mrcs"
-    write_stack(path, numbers((1, 4, 4, 4)), voxel_size_angstrom=10)
-    assert read_stack(path).shape == (1, 4, 4, 4)
-
-
-def test_a_stack_is_mapped_read_only(tmp_path: Path) -> None:
-    path = tmp_path / "stack.mrcs"
-    write_stack(path, numbers((2, 4, 4, 4)), voxel_size_angstrom=10)
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match="read-only"):
-        read_stack(path)[0, 0, 0, 0] = 5
-    assert path.read_bytes() == before
 
 
 def test_booleans_are_stored_as_int8(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Sizes and agreement of masks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from stored import stored
 
 from civa.evaluation.mask_statistics import agreement, sizes, spread, supervision_miou
 
@@ -19,26 +22,31 @@ def masks(*counts: int, label: int = 1) -> np.ndarray:
     return stack
 
 
-def test_sizes_know_empty_masks_from_missing_ones() -> None:
-    np.testing.assert_array_equal(sizes(masks(3, 0, -1)), [3, 0, np.nan])
+def test_sizes_know_empty_masks_from_missing_ones(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(sizes(stored(tmp_path, masks(3, 0, -1))), [3, 0, np.nan])
 
 
-def test_sizes_of_more_volumes_than_fit_a_chunk() -> None:
-    assert sizes(masks(*[5] * 150)).tolist() == [5] * 150
+def test_sizes_of_more_volumes_than_fit_a_chunk(tmp_path: Path) -> None:
+    assert sizes(stored(tmp_path, masks(*[5] * 150))).tolist() == [5] * 150
 
 
-def test_agreement_by_hand() -> None:
+def test_agreement_by_hand(tmp_path: Path) -> None:
     # 2 of 4 voxels shared; the same; nothing where either is empty or missing.
-    found = agreement(masks(2, 3, 0, -1, 4), masks(4, 3, 3, 3, -1))
+    found = agreement(
+        stored(tmp_path, masks(2, 3, 0, -1, 4), "a"), stored(tmp_path, masks(4, 3, 3, 3, -1), "b")
+    )
     np.testing.assert_array_equal(found, [0.5, 1, np.nan, np.nan, np.nan])
 
 
-def test_agreement_does_not_look_at_labels() -> None:
-    assert agreement(masks(4, label=1), masks(4, label=2)).tolist() == [1]
+def test_agreement_does_not_look_at_labels(tmp_path: Path) -> None:
+    first = stored(tmp_path, masks(4, label=1), "a")
+    second = stored(tmp_path, masks(4, label=2), "b")
+    assert agreement(first, second).tolist() == [1]
 
 
-def test_supervision_is_scored_on_training_volumes_that_have_both() -> None:
-    truth, found = masks(4, 4, -1, 4, 4), masks(2, 4, 4, -1, 0)
+def test_supervision_is_scored_on_training_volumes_that_have_both(tmp_path: Path) -> None:
+    truth = stored(tmp_path, masks(4, 4, -1, 4, 4), "truth")
+    found = stored(tmp_path, masks(2, 4, 4, -1, 0), "found")
     assert supervision_miou(found, truth, np.array([0, 2, 3])) == pytest.approx(50)
     assert supervision_miou(found, truth, np.array([0, 1])) == pytest.approx(75)
     assert np.isnan(supervision_miou(found, truth, np.array([2, 3])))

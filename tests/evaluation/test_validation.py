@@ -1,5 +1,6 @@
 """Thresholds as shares of voxels, and choices on the validation part."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,15 @@ import pandas as pd
 import pytest
 
 from civa.data.files import write_csv
-from civa.data.volume import write_stack
-from civa.evaluation.validation import FRACTIONS, Validation, choose, logit_steps, top_fraction
+from civa.data.stack import write_stack
+from civa.evaluation.validation import (
+    FRACTIONS,
+    Validation,
+    as_record,
+    best,
+    logit_steps,
+    top_fraction,
+)
 
 SHAPE = (4, 4, 4)
 # id, class, label, part, predicted class, voxels of the mask (None: no ground truth).
@@ -26,6 +34,12 @@ def corner(voxels: int) -> np.ndarray:
     mask = np.zeros(SHAPE, dtype=bool)
     mask.ravel()[:voxels] = True
     return mask
+
+
+def miou(validation: Validation, *sizes: int, rows: np.ndarray | None = None) -> float:
+    """Strict mean IoU of masks of these sizes."""
+    (found,) = validation.mious(lambda _: [np.stack([corner(n) for n in sizes])], rows=rows)
+    return found
 
 
 @pytest.fixture
@@ -85,36 +99,29 @@ def test_a_tiny_share_keeps_the_best_voxel() -> None:
     assert np.argwhere(top_fraction(maps, 1e-6)[0]).tolist() == [[3, 3, 3]]
 
 
-def test_choice_is_the_best_candidate_and_all_qualities_are_kept() -> None:
-    best, qualities = choose([1, 2, 3], lambda candidate: -((candidate - 2.2) ** 2))
-    assert best == 2
-    assert qualities == {"1": -1.44, "2": -0.04, "3": -0.64}
+def test_the_best_is_the_first_of_highest_quality_and_never_nan() -> None:
+    assert best(["one", "two", "three"], [0.0, 1.0, 1.0]) == "two"
+    assert best(["one", "two"], [np.nan, -3.0]) == "two"
+    with pytest.raises(ValueError, match=r"no quality of \['one'\] is a number"):
+        best(["one"], [np.nan])
 
 
-def test_ties_take_the_first_candidate() -> None:
-    assert choose(["one", "two", "three"], lambda name: float(name != "one"))[0] == "two"
+def test_the_record_of_a_choice_holds_all_qualities() -> None:
+    assert as_record([1, 2], [-1.44444, -0.04]) == {"1": -1.444, "2": -0.04}
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_quality_that_is_not_a_number_never_wins(place: int) -> None:
-    # the second best of three candidates is chosen where the best has no quality
-    values = [1.0, 2.0, 3.0]
-    values[place] = np.nan
-    best, qualities = choose(["a", "b", "c"], lambda name: values["abc".index(name)])
-    assert best == {0: "c", 1: "c", 2: "b"}[place]
-    assert np.isnan(qualities["abc"[place]])
-    assert len(qualities) == 3
+def test_the_choice_is_the_candidate_whose_masks_score_best(files: dict[str, Path]) -> None:
+    def masks(rows: np.ndarray) -> Iterator[np.ndarray]:
+        asked.append(rows.tolist())
+        for size in (4, 8, 16, 8):
+            yield np.stack([corner(size)] * len(rows))
 
-
-def test_without_any_quality_nothing_is_chosen() -> None:
-    with pytest.raises(ValueError, match=r"no quality of \[0\.1, 0\.2\] is a number.*validation"):
-        choose([0.1, 0.2], lambda candidate: float("nan"))
-
-
-def test_quality_is_measured_once_per_candidate() -> None:
-    measured: list[int] = []
-    choose(iter([1, 2]), lambda candidate: measured.append(candidate) or 0.0)
-    assert measured == [1, 2]
+    asked: list[list[int]] = []
+    choice, tried = Validation(**files).choose("abcd", masks, default="none")
+    # b and c score: 4 / 8 and 4 / 16; 8 / 8 and 8 / 16; 8 / 16 and 16 / 16; d is misclassified
+    assert tried == pytest.approx({"a": 25, "b": 50, "c": 50, "d": 50})
+    assert choice == "b"
+    assert asked == [[1, 2, 3]]  # each volume is looked at once for all candidates
 
 
 def test_validation_holds_annotated_volumes_of_its_part_only(files: dict[str, Path]) -> None:
@@ -125,44 +132,52 @@ def test_validation_holds_annotated_volumes_of_its_part_only(files: dict[str, Pa
 
 def test_a_misclassified_volume_scores_zero(files: dict[str, Path]) -> None:
     # All masks are right: volumes b and c score 1, d has the wrong class.
-    found = np.stack([corner(8), corner(16), corner(8)])
-    assert Validation(**files).miou(found) == pytest.approx(200 / 3)
+    assert miou(Validation(**files), 8, 16, 8) == pytest.approx(200 / 3)
 
 
 def test_rules_without_a_class_are_never_misclassified(files: dict[str, Path]) -> None:
     del files["predictions"]
-    found = np.stack([corner(8), corner(16), corner(8)])
-    assert Validation(**files).miou(found) == pytest.approx(100)
+    assert miou(Validation(**files), 8, 16, 8) == pytest.approx(100)
 
 
 def test_mean_over_volumes_by_hand(files: dict[str, Path]) -> None:
     # 8 voxels found: 8 / 8 for b, 8 / 16 for c, 0 for d.
-    found = np.stack([corner(8)] * 3)
-    assert Validation(**files).miou(found) == pytest.approx(50)
-    assert Validation(**files).miou(found[1:2], np.array([1])) == pytest.approx(50)
-    assert Validation(**files).miou(found[:2], np.array([0, 1])) == pytest.approx(75)
+    validation = Validation(**files)
+    assert miou(validation, 8, 8, 8) == pytest.approx(50)
+    assert miou(validation, 8, rows=np.array([2])) == pytest.approx(50)
+    assert miou(validation, 8, 8, rows=np.array([1, 2])) == pytest.approx(75)
+
+
+def test_voxels_of_a_wrong_class_are_errors(files: dict[str, Path]) -> None:
+    del files["predictions"]
+    # volumes b, c, d are of the classes 1, 2, 2; all masks are right but for half of c's class
+    labels = np.stack([1 * corner(8), 2 * corner(16), 2 * corner(8)])
+    labels[1][corner(8)] = 1
+    (found,) = Validation(**files).mious(lambda rows: [labels])
+    assert found == pytest.approx((100 + 50 + 100) / 3)
 
 
 def test_test_volumes_do_not_count(files: dict[str, Path]) -> None:
-    found = np.stack([corner(8)] * 3)
-    before = Validation(**files).miou(found)
+    before = miou(Validation(**files), 8, 8, 8)
     split = pd.read_csv(files["split"], dtype=str)
     table = pd.read_csv(files["predictions"])
     table.loc[split["part"] != "validation", "guide"] = 2
     write_csv(files["predictions"], table)
-    assert Validation(**files).miou(found) == before
+    assert miou(Validation(**files), 8, 8, 8) == before
 
 
 def test_without_masks_no_choice_is_possible(files: dict[str, Path]) -> None:
     write_stack(files["masks"], np.full((6, *SHAPE), -1, dtype=np.int8), voxel_size_angstrom=10)
-    assert not Validation(**files).is_possible
+    validation = Validation(**files)
+    assert not validation.is_possible
+    assert validation.choose([1, 2], lambda rows: [], default=7) == (7, {})
 
 
 def test_subset_is_spread_over_all_volumes(files: dict[str, Path]) -> None:
     validation = Validation(**files)
-    assert validation.subset(2).tolist() == [0, 2]
-    assert validation.subset(3).tolist() == [0, 1, 2]
-    assert validation.subset(60).tolist() == [0, 1, 2]
+    assert validation.subset(2).tolist() == [1, 3]
+    assert validation.subset(3).tolist() == [1, 2, 3]
+    assert validation.subset(60).tolist() == [1, 2, 3]
 
 
 def test_steps_of_the_logit_are_even_and_hold_both_ends() -> None:

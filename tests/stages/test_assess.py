@@ -10,7 +10,7 @@ import pytest
 
 from civa.cli import main
 from civa.data.files import read_json, write_json
-from civa.data.volume import write_stack
+from civa.data.stack import write_stack
 from civa.evaluation.ledger import COLUMNS, STAGES, read_ledger
 from civa.pipeline.provenance import record_path
 from civa.stages import score

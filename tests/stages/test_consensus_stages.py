@@ -12,10 +12,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 from synthetic import EDGE, SHAPES, VOXEL, blobs, turned
 
-from civa.consensus.poses import from_relion_angles_deg, read_poses, to_matrices
+from civa.consensus.poses import from_relion_angles_deg, pose_columns, read_poses, to_matrices
 from civa.data.files import read_json, write_csv, write_json
 from civa.data.particles import PARTS, UNANNOTATED
-from civa.data.volume import read_stack, stack_voxel_size, write_stack, write_volume
+from civa.data.stack import Stack, read_stack, write_stack
+from civa.data.volume import standardize, write_volume
 from civa.evaluation.metrics import iou
 from civa.optics import Microscope
 from civa.simulation.tilt_series import convolve_transfer
@@ -127,7 +128,7 @@ def make(folder: Path, *, noise: float = 1.0, sizes: dict[str, int] = SIZES) -> 
     boxes += noise * boxes.std() * generator.standard_normal(boxes.shape)
     cams = np.stack([turned(blobs((0, 0, 0, 3.0)), np.eye(3), s) for s in shifts])
     masks = (clean > 0.25) * labels[:, None, None, None]
-    stacks = {"volumes": boxes.astype(np.float32), "gradcam": cams.astype(np.float16)}
+    stacks = {"volumes": standardize(boxes), "gradcam": cams.astype(np.float16)}
     for name, stack in {**stacks, "masks": masks.astype(np.int8)}.items():
         write_stack(folder / f"{name}.mrcs", stack, voxel_size_angstrom=VOXEL)
     table = pd.DataFrame({"id": [f"{row:03d}" for row in range(n)]})
@@ -153,7 +154,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Data:
 def test_averages_are_maps_of_every_class_with_half_sets_that_agree(finished: Data) -> None:
     for name in MOST_MAPS:
         assert read_stack(finished.path(name)).shape == (2, EDGE, EDGE, EDGE)
-        assert stack_voxel_size(finished.path(name)) == VOXEL
+        assert Stack.open(finished.path(name)).voxel_size_angstrom == VOXEL
     spectra = pd.read_csv(finished.path("averages.csv"))
     assert spectra.groupby("average", sort=False).size().to_dict() == dict.fromkeys(NAMES, 11)
     first = spectra[spectra["shell"] == 4]
@@ -290,7 +291,8 @@ def test_a_misfit_has_little_trust_and_is_reported(
     for name in (*MOST_MAPS, "averages.csv", "averages.json"):
         broken.path(name).write_bytes(finished.path(name).read_bytes())
     stack = np.array(read_stack(broken.path("volumes.mrcs")))
-    stack[21] = np.random.default_rng(0).standard_normal(stack[21].shape)  # nothing in it
+    nothing = np.random.default_rng(0).standard_normal(stack[21].shape)
+    stack[21] = standardize(nothing[None])[0]
     write_stack(broken.path("volumes.mrcs"), stack, voxel_size_angstrom=VOXEL)
     with caplog.at_level(logging.WARNING, logger="civa"):
         trust = broken.align()["trust"].to_numpy()
@@ -304,7 +306,10 @@ def test_a_misfit_has_little_trust_and_is_reported(
 
 def test_the_network_stands_in_for_misfits_alone(tmp_path: Path) -> None:
     ids = ["a", "b", "c"]
-    pd.DataFrame({"id": ids, "misfit": [0, 1, 0]}).to_csv(tmp_path / "alignment.csv", index=False)
+    columns = {"average": 1, "label": 1, "misfit": [0, 1, 0]}
+    columns |= pose_columns(np.tile(np.eye(3), (3, 1, 1)), np.zeros((3, 3)))
+    table = pd.DataFrame({"id": ids, "class": "x", **columns})
+    table.to_csv(tmp_path / "alignment.csv", index=False)
     pd.DataFrame({"id": ids, "class": "x", "label": 1}).to_csv(tmp_path / "p.csv", index=False)
     for name, value in (("aligned", 1), ("network", 2)):
         stack = np.full((3, 4, 4, 4), value, dtype=np.int8)
@@ -318,7 +323,7 @@ def test_the_network_stands_in_for_misfits_alone(tmp_path: Path) -> None:
         choice=tmp_path / "out.json",
     )
     assert read_stack(tmp_path / "out.mrcs").max(axis=(1, 2, 3)).tolist() == [1, 2, 1]
-    assert stack_voxel_size(tmp_path / "out.mrcs") == VOXEL
+    assert Stack.open(tmp_path / "out.mrcs").voxel_size_angstrom == VOXEL
     assert read_json(tmp_path / "out.json") == {"replaced": 1, "volumes": 3}
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from civa.cli import main
 from civa.data.particles import UNANNOTATED, read_particles
-from civa.data.volume import read_stack, stack_voxel_size, write_volume
+from civa.data.stack import Stack, read_stack
+from civa.data.volume import write_volume
 
 Runner = tuple[int, str]
 
@@ -69,7 +70,11 @@ def test_boxes_become_a_stack_in_the_order_of_the_table(folder: Path) -> None:
     for index in range(3):
         raw = box(index).astype(float)
         np.testing.assert_allclose(volumes[index], (raw - raw.mean()) / raw.std(), atol=1e-4)
-    assert stack_voxel_size(out / "volumes.mrcs") == stack_voxel_size(out / "masks.mrcs") == 13.5
+    assert (
+        Stack.open(out / "volumes.mrcs").voxel_size_angstrom
+        == Stack.open(out / "masks.mrcs").voxel_size_angstrom
+        == 13.5
+    )
     rows = read_particles(out / "particles.csv")
     assert rows["id"].tolist() == ["007", "008", "9"]
     assert rows["label"].tolist() == [1, 2, 1]  # in the order of first appearance
@@ -104,7 +109,7 @@ def test_a_stated_voxel_size_overrides_the_headers(folder: Path) -> None:
     assert "a.mrc" in last
     assert "--voxel-size-angstrom" in last
     assert run(folder, "--voxel-size-angstrom", "9")[0] == 0
-    assert stack_voxel_size(folder.parent / "out" / "volumes.mrcs") == 9
+    assert Stack.open(folder.parent / "out" / "volumes.mrcs").voxel_size_angstrom == 9
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

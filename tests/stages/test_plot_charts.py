@@ -30,7 +30,8 @@ class Run:
         table = pd.DataFrame(ROWS, columns=["id", "class", "label", "part", "predicted"])
         self.particles = self.csv("particles", table[["id", "class", "label"]])
         self.split = self.csv("split", table[["id", "class", "part"]])
-        self.predictions = self.csv("predictions", table[["id", "label", "predicted"]])
+        said = table[["id", "label", "predicted"]].assign(guide=table["predicted"], confidence=1.0)
+        self.predictions = self.csv("predictions", said)
         self.curves: list[Path] = []
         self.choices: list[Path] = []
         self.scores: list[Path] = []

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from civa.data.volume import write_stack
+from civa.data.stack import write_stack
 from civa.report.plots.slices import Example
 from civa.stages import plot_comparison
 from civa.stages.plot_comparison import representatives

@@ -9,7 +9,7 @@ import pytest
 
 from civa.data.files import write_csv
 from civa.data.particles import UNANNOTATED
-from civa.data.volume import write_stack
+from civa.data.stack import write_stack
 from civa.stages import score
 
 SHAPE = (2, 2, 4)

@@ -11,7 +11,8 @@ import torch
 
 from civa.data.files import read_json, write_csv
 from civa.data.particles import PARTS, UNANNOTATED
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.stack import Stack, read_stack, write_stack
+from civa.data.volume import standardize
 from civa.evaluation import supervised
 from civa.evaluation.supervised import CUTS, IGNORED
 from civa.stages import apply_segmenter, score, train_segmenter
@@ -99,7 +100,7 @@ def data(tmp_path: Path) -> Data:
     masks = targets()
     noise = np.random.default_rng(1).normal(size=masks.shape)
     brightness = np.array([0.0, 4.0, 9.0])[masks]
-    stacks = {"volumes": (brightness + noise).astype(np.float32), "masks": masks}
+    stacks = {"volumes": standardize(brightness + noise), "masks": masks}
     for name, stack in stacks.items():
         write_stack(made.given[name], stack, voxel_size_angstrom=20)
     labels = masks.max(axis=(1, 2, 3))
@@ -127,7 +128,7 @@ def test_full_supervision_learns_the_masks(data: Data) -> None:
     metrics = data.train(width=8, schedule="one_cycle", epochs=40, patience=40)
     found, choice = data.apply()
     assert (found.shape, found.dtype) == (targets().shape, np.int8)
-    assert stack_voxel_size(data.product("masks.mrcs")) == 20
+    assert Stack.open(data.product("masks.mrcs")).voxel_size_angstrom == 20
     assert choice["threshold"] in CUTS
     assert choice["validation_miou"][str(choice["threshold"])] == pytest.approx(
         metrics["validation_miou"], abs=0.01
@@ -262,7 +263,7 @@ def test_without_a_training_mask_nothing_is_trained_and_nothing_scored(data: Dat
     assert curve.empty
     found, choice = data.apply()
     assert (found == UNANNOTATED).all()
-    assert stack_voxel_size(data.product("masks.mrcs")) == 20
+    assert Stack.open(data.product("masks.mrcs")).voxel_size_angstrom == 20
     assert choice == {"skipped": "no training volume has a mask"}
     scores = data.score()
     assert len(scores) == SIZES["test"]
@@ -291,7 +292,7 @@ def test_without_a_validation_mask_all_epochs_are_trained_and_the_default_cuts(d
 def test_patience_ends_the_training(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = iter([3.0, 2.0, 2.0, 9.0])
     monkeypatch.setattr(
-        train_segmenter, "best_cut", lambda *_: (0.5, {"0.5": next(figures), "0.6": 1.0})
+        train_segmenter, "choose_cut", lambda *_: (0.5, {"0.5": next(figures), "0.6": 1.0})
     )
     metrics = data.train(epochs=4, patience=2)
     assert metrics["epochs"] == 3  # epochs 2 and 3 are no better than 1
@@ -333,7 +334,7 @@ def test_an_empty_segmentation_is_counted(data: Data, caplog: pytest.LogCaptureF
     found, choice = data.apply(default_cut=1.0)
     assert not found.any()
     assert choice["empty"] == len(found)
-    assert "16 of 16 segmentations are empty at a cut of 1" in caplog.text
+    assert "16 of 16 masks are empty (cut at 1)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from civa.cli import main
 from civa.data.particles import read_particles
-from civa.data.volume import read_stack, read_volume, stack_voxel_size, write_volume
+from civa.data.stack import Stack, read_stack
+from civa.data.volume import read_volume, write_volume
 
 NAMES = ("cage", "spike", "rod")
 CLASSES = ("--classes", "complex=phantom-cage", "needle=phantom-spike")
@@ -130,7 +131,7 @@ def test_a_shard_holds_every_class_with_its_labels(templates: list[Path], tmp_pa
     volumes, masks = (read_stack(tmp_path / PRODUCTS[name]) for name in ("volumes", "masks"))
     assert volumes.shape == masks.shape == (8, 16, 16, 16)
     assert (volumes.dtype, masks.dtype) == (np.float32, np.int8)
-    assert stack_voxel_size(tmp_path / "volumes.mrcs") == 20
+    assert Stack.open(tmp_path / "volumes.mrcs").voxel_size_angstrom == 20
     assert mrcfile.validate(tmp_path / "volumes.mrcs")
     np.testing.assert_allclose(volumes.std(axis=(1, 2, 3)), 1, atol=1e-4)
     rows = read_particles(tmp_path / "particles.csv")
@@ -167,7 +168,7 @@ def test_shards_join_to_the_same_bits(templates: list[Path], tmp_path: Path, ima
     collect(shards, joined)
     for name in ("volumes.mrcs", "masks.mrcs"):
         assert read_stack(whole / name).tobytes() == read_stack(joined / name).tobytes()
-        assert stack_voxel_size(joined / name) == 20
+        assert Stack.open(joined / name).voxel_size_angstrom == 20
     assert (whole / "particles.csv").read_bytes() == (joined / "particles.csv").read_bytes()
 
 

@@ -11,7 +11,8 @@ import torch
 from civa.civanet.classifier import build_classifier, classification_loss
 from civa.data.files import read_json, write_csv
 from civa.data.particles import PARTS
-from civa.data.volume import write_stack
+from civa.data.stack import write_stack
+from civa.data.volume import standardize
 from civa.stages import train_classifier
 from civa.training.weights import load_network
 
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     volumes = np.random.default_rng(0).normal(size=(len(labels), *(EDGE,) * 3))
     volumes[labels == 2, :4] += 6  # half of the box is bright
     volumes[labels == 1, :, :2] += 6
-    write_stack(tmp_path / "volumes.mrcs", volumes.astype(np.float32), voxel_size_angstrom=10)
+    write_stack(tmp_path / "volumes.mrcs", standardize(volumes), voxel_size_angstrom=10)
     ids = [f"v{row}" for row in range(len(labels))]
     table = pd.DataFrame({"id": ids, "class": classes, "label": labels})
     write_csv(tmp_path / "particles.csv", table)

@@ -26,7 +26,7 @@ from tiny_set import content
 
 from civa.data.files import read_json, write_csv
 from civa.data.particles import class_names
-from civa.data.volume import read_stack, stack_voxel_size, write_stack
+from civa.data.stack import Stack, read_stack, write_stack
 
 pytestmark = pytest.mark.workflow
 
@@ -107,7 +107,7 @@ def replace_truth(results: Path) -> None:
     table.loc[test, [*poses, "structure"]] = [*(0.5 for _ in poses), "unknown"]
     write_csv(results / "particles.csv", table.assign(**{"class": classes}, label=labels))
     write_csv(results / "split.csv", split.assign(**{"class": classes}))
-    voxel_size = stack_voxel_size(results / "masks.mrcs")
+    voxel_size = Stack.open(results / "masks.mrcs").voxel_size_angstrom
     masks = np.array(read_stack(results / "masks.mrcs"))
     generator = np.random.default_rng(0)
     masks[test] = generator.integers(0, len(names) + 1, size=masks[test].shape)

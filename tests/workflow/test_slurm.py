@@ -19,7 +19,7 @@ from project import PARTS, copy_repository, planned, snakemake
 from slurm_node import SlurmNode, is_running, missing, wait_for
 
 from civa.data.files import digest, read_json
-from civa.data.volume import read_stack
+from civa.data.stack import read_stack
 from civa.pipeline.provenance import record_path
 
 pytestmark = [

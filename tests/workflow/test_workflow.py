@@ -18,7 +18,8 @@ import pytest
 import yaml
 from project import PARTS, ROOT, copy_repository, planned, snakemake
 
-from civa.data.volume import read_stack, write_volume
+from civa.data.stack import read_stack
+from civa.data.volume import write_volume
 from civa.report.results import read_figures
 
 pytestmark = pytest.mark.workflow

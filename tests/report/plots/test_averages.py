@@ -6,8 +6,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from synthetic import CPU, EDGE, shape, turned
 
-from civa.consensus.fitting import superpose
-from civa.consensus.fourier import band
+from civa.consensus.alignment import superpose
+from civa.consensus.fourier import select_band
 from civa.consensus.map_back import map_back, relative_to_peak
 from civa.consensus.poses import to_matrices
 from civa.report.plots.averages import Portrait, gallery
@@ -30,9 +30,9 @@ def portrait(**changes: object) -> Portrait:
 def test_superposing_brings_a_density_onto_another_in_any_scale() -> None:
     matrix = to_matrices(Rotation.from_rotvec([[1.1, -0.4, 0.8]]))[0]
     fixed = turned(shape(), matrix, np.array([1.0, -0.6, 0.4]))
-    picked = band(EDGE, highest_shell=6, max_tilt_deg=90, device=CPU)
+    band = select_band(EDGE, highest_shell=6, max_tilt_deg=90, device=CPU)
     found, offset, correlation = superpose(
-        torch.from_numpy(7 * shape()), torch.from_numpy(fixed), picked
+        torch.from_numpy(7 * shape()), torch.from_numpy(fixed), band
     )
     assert correlation > 0.98
     assert offset == pytest.approx([1.0, -0.6, 0.4], abs=0.15)

@@ -1,0 +1,55 @@
+"""The table of alignments on disk: what every volume shows, where, and how well it fits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from civa.consensus.poses import Matrices, read_poses
+
+
+@dataclass(frozen=True)
+class AlignmentTable:
+    """What the stage `align` found, volume by volume.
+
+    Attributes
+    ----------
+    table
+        The columns as they are in the file; docs/conventions.md explains them.
+    averages
+        (n,) number of the average that a volume shows, from 1.
+    labels
+        (n,) of the class of that average.
+    is_outlier
+        (n,) whether a volume fits no average; the column ``misfit``.
+    matrices, offsets
+        (n, 3, 3) and (n, 3) z, y, x from the middle of the volume, in voxels.
+    """
+
+    table: pd.DataFrame
+    averages: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    is_outlier: NDArray[np.bool_]
+    matrices: Matrices
+    offsets: NDArray[np.float64]
+
+    @classmethod
+    def read(cls, path: Path, particles: pd.DataFrame) -> "AlignmentTable":
+        """Read the table.
+
+        Raises
+        ------
+        ValueError
+            If it does not list exactly the volumes of ``particles``, in their order.
+        """
+        table, matrices, offsets = read_poses(path, particles)
+        return cls(
+            table=table,
+            averages=table["average"].to_numpy(dtype=np.int64),
+            labels=table["label"].to_numpy(dtype=np.int64),
+            is_outlier=table["misfit"].to_numpy() == 1,
+            matrices=matrices,
+            offsets=offsets,
+        )

@@ -1,0 +1,156 @@
+"""The averages of all classes on disk: densities, half-sets, spectra and record, five files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from civa.consensus.averaging import Average
+from civa.consensus.fourier import window_for
+from civa.consensus.reconstruction import boosted
+from civa.consensus.subtomograms import Optics, Setup
+from civa.data.files import read_json, write_csv, write_json
+from civa.data.stack import Stack, write_stack
+from civa.optics import Microscope
+
+
+@dataclass(frozen=True)
+class Averages:
+    """The averages of all classes, in the order of the labels, one each unless a class is divided.
+
+    Attributes
+    ----------
+    densities
+        (a, e, e, e), middle of the box at e // 2.
+    optics
+        How the volumes were imaged.
+    defocus_known
+        Whether the contrast transfer was corrected volume by volume.
+    radius_voxels
+        Of the window around a particle; None for that of `window_for`.
+    reports
+        What is known of every average: ``title``, ``class``, ``label``, figures and ``doubts``.
+    spectra
+        One line per average and shell: ``average`` (its title), ``shell``, ``resolution_angstrom``,
+        ``fsc`` and ``noise_power``; empty where they were not read.
+    halves
+        (2, a, e, e, e); empty where they were not read.
+    """
+
+    densities: NDArray[np.float32]
+    optics: Optics
+    defocus_known: bool
+    radius_voxels: float | None
+    reports: Sequence[dict[str, Any]]
+    spectra: pd.DataFrame
+    halves: NDArray[np.float32]
+
+    @classmethod
+    def read(
+        cls,
+        averages: Path,
+        averages_record: Path,
+        *,
+        spectra: Path | None = None,
+        halves: Sequence[Path] = (),
+    ) -> "Averages":
+        """Read what `write` wrote; spectra and half-sets only where they are asked for."""
+        stack, record = Stack.open(averages), read_json(averages_record)
+        microscope = Microscope(
+            record["voltage_kv"], record["spherical_aberration_mm"], record["amplitude_contrast"]
+        )
+        return cls(
+            densities=stack[:],
+            optics=Optics(stack.voxel_size_angstrom, record["max_tilt_deg"], microscope),
+            defocus_known=record["defocus_known"],
+            radius_voxels=record["radius_voxels"],
+            reports=record["averages"],
+            spectra=_read_spectra(spectra) if spectra else pd.DataFrame(),
+            halves=np.array([Stack.open(path)[:] for path in halves]),
+        )
+
+    def write(
+        self,
+        *,
+        averages: Path,
+        first_halves: Path,
+        second_halves: Path,
+        spectra: Path,
+        averages_record: Path,
+    ) -> None:
+        """Write all five files."""
+        size = {"voxel_size_angstrom": self.optics.voxel_size_angstrom}
+        for path, maps in zip(
+            (averages, first_halves, second_halves), (self.densities, *self.halves), strict=True
+        ):
+            write_stack(path, maps, **size)
+        write_csv(spectra, self.spectra)
+        microscope = self.optics.microscope
+        record = {
+            "radius_voxels": self.radius_voxels,
+            "defocus_known": self.defocus_known,
+            "max_tilt_deg": self.optics.max_tilt_deg,
+            "voltage_kv": microscope.voltage_kv,
+            "spherical_aberration_mm": microscope.spherical_aberration_mm,
+            "amplitude_contrast": microscope.amplitude_contrast,
+        }
+        write_json(averages_record, {**record, "averages": list(self.reports)})
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(a + 1,) label of the class of every average by its number, from 1; 0 for none."""
+        return np.array([0, *(report["label"] for report in self.reports)])
+
+    def setup(self, device: torch.device) -> Setup:
+        """What alignment with these averages has to know."""
+        edge = self.densities.shape[-1]
+        return Setup(self.optics, window_for(edge, self.radius_voxels), device)
+
+    def curve(self, index: int) -> pd.DataFrame:
+        """The lines of the spectra of an average."""
+        return self.spectra[self.spectra["average"] == self.reports[index]["title"]]
+
+    def noise(self, index: int) -> NDArray[np.float64]:
+        """Noise power (shells,) of the particles of an average, from shell 1 on."""
+        return self.curve(index)["noise_power"].to_numpy(dtype=float)
+
+    def corrected(self, maps: NDArray) -> NDArray[np.float32]:
+        """Densities (a, e, e, e), low frequencies raised where contrast transfer was not undone."""
+        if self.defocus_known:
+            return maps
+        size = self.optics.voxel_size_angstrom
+        return np.stack([boosted(density, size) for density in maps])
+
+
+def spectra_table(
+    titles: Sequence[str], averages: Sequence[Average], extent_angstrom: float
+) -> pd.DataFrame:
+    """One line per average and shell: FSC of the half-sets and noise power.
+
+    Parameters
+    ----------
+    extent_angstrom
+        Edge of the box in ångström.
+    """
+    tables = []
+    for title, average in zip(titles, averages, strict=True):
+        shells = np.arange(1, len(average.noise))
+        columns = {
+            "average": title,
+            "shell": shells,
+            "resolution_angstrom": np.round(extent_angstrom / shells, 2),
+            "fsc": average.fsc[shells],
+            "noise_power": average.noise[shells],
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables)
+
+
+def _read_spectra(path: Path) -> pd.DataFrame:
+    """Read what `spectra_table` made; titles are text."""
+    return pd.read_csv(path, dtype={"average": str}, keep_default_na=False)

@@ -1,0 +1,264 @@
+"""Sub-tomograms of one class on disk, and their spectra: whitened Fourier coefficients.
+
+The model of a sub-tomogram's coefficient at frequency k is
+
+    V(k) = C(k) exp(-2 pi i k c) T(R^T k) + noise of power P(|k|),   k outside the wedge,
+
+with the reference T, the contrast transfer C, rotation R and centre c.  Volumes are read, cut out
+and transformed a few at a time, whenever their spectra are needed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from civa.consensus.fourier import Band, coefficients, cut_out, select_band
+from civa.consensus.poses import rotation_grid
+from civa.data.stack import Stack
+from civa.optics import Microscope, contrast_transfer
+
+# Voxels whose spectra are held at a time: 128 boxes of 32^3, some 40 MB of coefficients.
+PART_VOXELS = 128 * 32**3
+
+
+@dataclass(frozen=True)
+class Optics:
+    """How the volumes were imaged.
+
+    Attributes
+    ----------
+    voxel_size_angstrom
+        Of the volumes.
+    max_tilt_deg
+        The tilt series about y reaches from minus to plus this.
+    microscope
+        For the contrast transfer; it is used where the defocus is known.
+    """
+
+    voxel_size_angstrom: float
+    max_tilt_deg: float = 60.0
+    microscope: Microscope = field(default_factory=Microscope)
+
+    def shell(self, resolution_angstrom: float, edge: int) -> int:
+        """Shell of a resolution in a box of an edge, within what the box can hold."""
+        return min(edge // 2 - 1, round(edge * self.voxel_size_angstrom / resolution_angstrom))
+
+    def transfer(self, band: Band, defocus_um: NDArray | None) -> Tensor:
+        """Contrast transfer C of a band: (n, k); (1, k) ones where the defocus is unknown."""
+        frequency = band.frequencies.norm(dim=1).cpu().numpy() / self.voxel_size_angstrom
+        if defocus_um is None:
+            return torch.ones(1, len(frequency), device=band.frequencies.device)
+        rows = [
+            contrast_transfer(frequency, defocus_um=float(d), microscope=self.microscope)
+            for d in defocus_um
+        ]
+        return torch.from_numpy(np.stack(rows)).float().to(band.frequencies.device)
+
+
+@dataclass(frozen=True)
+class Subtomograms:
+    """Volumes on disk, and where their particles lie, roughly.
+
+    Attributes
+    ----------
+    volumes
+        All volumes of the data set, (., d, h, w), mean 0, protein bright.
+    rows
+        (n,) positions of these among them.
+    centres
+        (n, 3) z, y, x in voxels.
+    defocus_um
+        (n,), or None where the contrast transfer is not known.
+    """
+
+    volumes: Stack | NDArray
+    rows: NDArray[np.int64]
+    centres: NDArray[np.float64]
+    defocus_um: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, numbers: NDArray | slice) -> "Subtomograms":
+        defocus = None if self.defocus_um is None else self.defocus_um[numbers]
+        return replace(
+            self, rows=self.rows[numbers], centres=self.centres[numbers], defocus_um=defocus
+        )
+
+    def cut_centres(self) -> NDArray[np.int64]:
+        """The voxels (n, 3) on which boxes are cut out."""
+        return np.round(self.centres).astype(np.int64)
+
+    def remainders(self) -> NDArray[np.float64]:
+        """What rounding leaves of the centres (n, 3)."""
+        return self.centres - self.cut_centres()
+
+    def moved(self, moves: Tensor) -> "Subtomograms":
+        """Sub-tomograms whose centres lie ``moves`` (n, 3) from where boxes were cut out."""
+        return replace(self, centres=self.cut_centres() + moves.double().cpu().numpy())
+
+    def boxes(self, window: NDArray) -> Tensor:
+        """Boxes (n, e, e, e) cut out around the centres, under a window (e, e, e)."""
+        return torch.from_numpy(cut_out(self.volumes[self.rows], self.cut_centres(), window))
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Coefficients of sub-tomograms, whitened for scoring.
+
+    Attributes
+    ----------
+    weighted
+        (n, k) complex, C V / P times the share of independent coefficients.
+    power
+        (n, k) C^2 / P times the same share: what a reference costs.
+    """
+
+    weighted: Tensor
+    power: Tensor
+
+    def __len__(self) -> int:
+        return len(self.weighted)
+
+    def __getitem__(self, rows: Tensor | slice) -> "Spectra":
+        return Spectra(self.weighted[rows], self.power[rows])
+
+    def repeated(self, weights: Tensor) -> "Spectra":
+        """Every spectrum (n) m times, with the weights (n, m) of its poses: n m spectra."""
+        return Spectra(
+            (self.weighted[:, None] * weights[..., None]).flatten(0, 1),  # (n m, k)
+            (self.power[:, None] * weights[..., None]).flatten(0, 1),  # (n m, k)
+        )
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all of alignment and averaging has to know: optics, window and device.
+
+    Attributes
+    ----------
+    optics
+        How the volumes were imaged.
+    window
+        (e, e, e), the particle and little of its neighbours; see `window_for`.
+    device
+        Where to compute.
+    """
+
+    optics: Optics
+    window: NDArray[np.float32]
+    device: torch.device
+
+    @property
+    def edge(self) -> int:
+        """Edge of the boxes that are cut out, in voxels."""
+        return self.window.shape[0]
+
+    @property
+    def ball(self) -> Tensor:
+        """The window (e, e, e) on the device."""
+        return torch.from_numpy(self.window).to(self.device)
+
+    def shell(self, resolution_angstrom: float) -> int:
+        """Shell of a resolution, within what the box can hold."""
+        return self.optics.shell(resolution_angstrom, self.edge)
+
+    def band(self, shell: int) -> Band:
+        """Coefficients up to a shell that the tilt series reaches."""
+        tilt = self.optics.max_tilt_deg
+        return select_band(self.edge, highest_shell=shell, max_tilt_deg=tilt, device=self.device)
+
+    def grid(self, count: int) -> Tensor:
+        """An even grid of rotations, (r, 3, 3)."""
+        return self.tensor(rotation_grid(count))
+
+    def tensor(self, values: NDArray) -> Tensor:
+        """Numbers of any shape in float32 on the device."""
+        return torch.from_numpy(np.asarray(values)).float().to(self.device)
+
+    def part(self) -> int:
+        """How many sub-tomograms are read at a time."""
+        return max(1, PART_VOXELS // self.edge**3)
+
+    def whiten(
+        self, subtomograms: Subtomograms, band: Band, noise: Tensor | None = None
+    ) -> "WhitenedSubtomograms":
+        """Prepare sub-tomograms for scoring in a band.
+
+        Parameters
+        ----------
+        noise
+            (shells,) power; None measures it in all of them.
+        """
+        level = self.noise(subtomograms, band) if noise is None else noise
+        return WhitenedSubtomograms(self, subtomograms, band, level)
+
+    def noise(self, subtomograms: Subtomograms, band: Band) -> Tensor:
+        """Mean power in every shell (shells,): noise, as the signal is far below it."""
+        power = torch.zeros(len(band.shells), device=self.device)  # (k,)
+        for start in range(0, len(subtomograms), self.part()):
+            boxes = subtomograms[start : start + self.part()].boxes(self.window)
+            power += (coefficients(boxes.to(self.device), band).abs() ** 2).sum(dim=0)
+        sums = torch.zeros(band.largest + 1, device=self.device)
+        sizes = torch.zeros_like(sums)
+        sums.index_add_(0, band.shells, power / len(subtomograms))
+        sizes.index_add_(0, band.shells, torch.ones_like(power))
+        return sums / sizes.clamp_min(1)
+
+
+@dataclass(frozen=True)
+class WhitenedSubtomograms:
+    """Spectra of sub-tomograms in a band, made whenever they are asked for.
+
+    Attributes
+    ----------
+    noise
+        (shells,) power by which they are whitened.
+    """
+
+    setup: Setup
+    subtomograms: Subtomograms
+    band: Band
+    noise: Tensor
+
+    def __len__(self) -> int:
+        return len(self.subtomograms)
+
+    def __getitem__(self, numbers: NDArray[np.int64] | slice) -> Spectra:
+        """Spectra of some, all of which are held in memory.
+
+        A window leaves fewer independent coefficients than there are, by the mean of its square.
+        """
+        some = self.subtomograms[numbers]
+        found = self._coefficients(some)
+        transfer = self.setup.optics.transfer(self.band, some.defocus_um)
+        share = float(np.mean(np.square(self.setup.window)))
+        weight = share * transfer / self.noise[self.band.shells]
+        power = (transfer * weight).expand(found.shape).contiguous()
+        return Spectra(found * weight, power)
+
+    def _coefficients(self, some: Subtomograms) -> Tensor:
+        """Coefficients (n, k); boxes are cut out and transformed a few at a time."""
+        step = self.setup.part()
+        parts = [
+            coefficients(
+                some[start : start + step].boxes(self.setup.window).to(self.noise.device), self.band
+            )
+            for start in range(0, len(some), step)
+        ]
+        return torch.cat(parts)
+
+    def parts(self) -> Iterator[tuple[slice, Spectra]]:
+        """Yield all spectra, a few at a time, and which they are."""
+        for start in range(0, len(self), self.setup.part()):
+            part = slice(start, min(start + self.setup.part(), len(self)))
+            yield part, self[part]
+
+    def map(self, work: Callable[[slice, Spectra], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Apply ``work`` to all spectra, a few at a time, and join what it returns, (n, ...)."""
+        found = [work(part, spectra) for part, spectra in self.parts()]
+        return tuple(torch.cat(column) for column in zip(*found, strict=True))
