@@ -27,8 +27,9 @@ def run(
     """Import sub-tomograms that a CSV table lists.
 
     Columns: ``id``, ``class``, ``path`` (an MRC file, relative to the table's folder) and,
-    optionally, ``mask`` (blank where there is none).  Protein must be bright;
-    ``--invert-contrast`` turns dark protein bright.
+    optionally, ``mask`` (blank where there is none), ``tomogram`` (volumes of one stay together in
+    the split) and ``defocus_um``.  Protein must be bright; ``--invert-contrast`` turns dark protein
+    bright.
     """
     rows = read_particles(table)
     if "path" not in rows:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from civa.data.files import write_csv
-from civa.data.particles import mislabel, read_particles, stratified_split
+from civa.data.particles import PARTS, mislabel, read_particles, read_tomograms, stratified_split
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +22,18 @@ def run(
 ) -> None:
     """Assign every volume to train, validation or test.
 
+    Where the particle table has a column ``tomogram``, volumes of one tomogram stay together.
     ``label_noise`` is the share of the training volumes that are given a wrong class, as a stress
     test; the ground truth, and the classes of the other volumes, stay as they are.
     """
     table = read_particles(particles)
     classes = table["class"].tolist()
-    parts = stratified_split(classes, fractions, seed=seed)
+    tomograms = read_tomograms(table)
+    parts = stratified_split(classes, fractions, seed=seed, tomograms=tomograms)
+    if tomograms is not None:
+        logger.info("volumes of each of %d tomograms stay together", len(set(tomograms)))
+        for name, counts in pd.crosstab(table["class"], parts).iterrows():
+            logger.info("class %s: %s", name, ", ".join(f"{counts[p]} {p}" for p in PARTS))
     told = mislabel(classes, np.flatnonzero(parts == "train"), label_noise, seed=seed)
     wrong = int((told != table["class"]).sum())
     if wrong:

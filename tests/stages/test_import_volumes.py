@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from civa.cli import main
-from civa.data.particles import UNANNOTATED, read_particles
+from civa.data.particles import UNANNOTATED, read_particles, read_tomograms
 from civa.data.stack import Stack, read_stack
 from civa.data.volume import write_volume
 
@@ -59,6 +59,14 @@ def run(folder: Path, *flags: str) -> Runner:
     status = main([*arguments, "--log", str(log)])
     (*_, last) = log.read_text(encoding="utf-8").splitlines()
     return status, last
+
+
+def test_the_tomogram_of_a_box_is_kept_as_text(folder: Path) -> None:
+    rows = ("1,ribosome,a.mrc,007", "2,apo,b.rec,7", "3,ribosome,c.map,1e2")
+    table(folder, *rows, header="id,class,path,tomogram")
+    assert run(folder)[0] == 0
+    kept = read_particles(folder.parent / "out" / "particles.csv")
+    assert read_tomograms(kept) == ["007", "7", "1e2"]
 
 
 def test_boxes_become_a_stack_in_the_order_of_the_table(folder: Path) -> None:
