@@ -98,9 +98,19 @@ def test_network_must_be_known() -> None:
         build_segmenter("vnet", 2, 4)
 
 
-def test_networks_are_told_by_name() -> None:
-    assert isinstance(build_segmenter("voxresnet", 2, 4), VoxResNetSegmenter)
-    assert isinstance(build_segmenter("unet", 2, 4), UNetSegmenter)
+def test_the_name_picks_the_network_with_its_classes_and_width() -> None:
+    # VoxResNet halves the resolution three times by strides and has no skip connections: it has a
+    # head per stage, on 1, 2, 2 and 2 times its width.  The U-Net doubles its width per level, and
+    # brings every level back by a transposed convolution.
+    voxresnet, unet = build_segmenter("voxresnet", 2, 4), build_segmenter("unet", 5, 8)
+    assert isinstance(voxresnet, VoxResNetSegmenter)
+    heads = [(head.in_channels, head.out_channels) for head in voxresnet.heads]
+    assert heads == [(4, 3), (8, 3), (8, 3), (8, 3)]
+    assert not any(isinstance(m, nn.ConvTranspose3d) for m in voxresnet.modules())
+    assert isinstance(unet, UNetSegmenter)
+    back = [m for m in unet.modules() if isinstance(m, nn.ConvTranspose3d)]
+    assert {(m.in_channels, m.out_channels) for m in back} == {(64, 32), (32, 16), (16, 8)}
+    assert unet(random(1, 1, 16, 16, 16))[0].shape[1] == 6
 
 
 def test_monai_is_imported_only_for_a_unet() -> None:

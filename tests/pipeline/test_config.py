@@ -32,6 +32,9 @@ STAGES = {
     "iva": ["train-iva"],
     "segment": ["segment"],
     "crf": ["crf"],
+    "average": ["average"],
+    "align": ["align"],
+    "paste": ["paste"],
     "baseline": ["train-segmenter"],  # of voxresnet_full, unet_slice and voxresnet_pseudo
 }
 # Settings that the rules give, not the configuration.
@@ -253,6 +256,11 @@ def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=r"broken\.yaml"):
         civa_config.load(path)
+
+
+def test_no_section_is_left_out_here() -> None:
+    shared = {"name", "seeds", "fractions"}  # parts of sections
+    assert set(STAGES) == set(SCHEMA["$defs"]) - shared - {"structures"}  # no settings of a stage
 
 
 @pytest.mark.parametrize("section", STAGES)

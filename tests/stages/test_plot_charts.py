@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from civa.data.files import write_csv, write_json
 from civa.report.plots import scores as charts
@@ -84,6 +86,20 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
     return given
 
 
+@pytest.fixture
+def words(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What stands in every chart when it is saved."""
+    read: dict[str, str] = {}
+    save = plot._save
+
+    def spy(figure: Figure, path: Path) -> None:
+        save(figure, path)
+        read[path.stem] = " ".join(" ".join(t.get_text() for t in figure.findobj(Text)).split())
+
+    monkeypatch.setattr(plot, "_save", spy)
+    return read
+
+
 def test_all_charts_of_a_run(files: Run, seen: dict[str, tuple[Any, ...]]) -> None:
     files.curves = [
         files.csv("classifier_curve", pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0]})),
@@ -107,16 +123,31 @@ def test_all_charts_of_a_run(files: Run, seen: dict[str, tuple[Any, ...]]) -> No
     assert [name for name, _ in seen["distributions"][0]] == ["ball", "crf", "iva"]
 
 
-def test_a_run_without_curves_choices_and_scores_is_drawn_too(files: Run) -> None:
-    assert all(path.is_file() for path in files.draw())
+def test_charts_of_a_run_without_curves_choices_and_scores_say_so(
+    files: Run, words: dict[str, str]
+) -> None:
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in files.draw())
+    assert words["training"] == "no network was trained in this run"
+    assert words["sweeps"] == "nothing was chosen in this run"
+    assert "no scores before and after the CRF" in words["refinement"]
+    assert words["distributions"] == "no method has scores"
+    assert "accuracy 66.7 % (2 of 3)" in words["confusion"]  # that needs no scores: a and c of abc
 
 
-def test_a_run_without_ground_truth_is_drawn_too(files: Run) -> None:
+def test_charts_of_a_run_without_ground_truth_say_so(
+    files: Run, words: dict[str, str], seen: dict[str, tuple[Any, ...]]
+) -> None:
     for method in ("iva", "crf"):
         files.add_scores(method, [float("nan")] * 3)
     files.add_choice("iva", {"threshold": 0.9, "validation_miou": {}, "empty": 0})
     files.add_choice("crf", {"parameters": {"confidence": 1.0}, "validation_miou": {}})
-    assert all(path.is_file() for path in files.draw())
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in files.draw())
+    assert [(sweep.chosen, sweep.tried) for sweep in seen["sweeps"][0]] == [(0.9, {}), (None, {})]
+    assert words["sweeps"].count("nothing was searched") == 2
+    assert "threshold: 0.9" in words["sweeps"]
+    assert "parameters as configured" in words["sweeps"]
+    assert "no test image has an IoU both before and after" in words["refinement"]
+    assert words["distributions"].count("n/a") == 2
 
 
 def test_a_run_without_crf_says_so(files: Run, seen: dict[str, tuple[Any, ...]]) -> None:
