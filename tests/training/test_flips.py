@@ -6,6 +6,7 @@ classifier's mirrored volume keeps its own class.
 """
 
 from collections.abc import Callable
+from functools import cache
 from itertools import chain, combinations
 from pathlib import Path
 
@@ -67,15 +68,18 @@ def data(tmp_path: Path) -> TinySet:
     return made
 
 
+@cache
+def mirrored() -> tuple[list[tuple[int, tuple[int, ...]]], Tensor]:
+    """List every training volume and mirror, and the volumes (n, d, h, w) that they give."""
+    named = [(row, axes) for row in range(TRAIN) for axes in MIRRORS]
+    return named, torch.stack([torch.from_numpy(boxes()[row]).flip(axes) for row, axes in named])
+
+
 def origin(volume: Tensor) -> tuple[int, tuple[int, ...]]:
     """Return the training volume of which this is a mirror, and the mirrored axes."""
-    (found,) = [
-        (row, axes)
-        for row, box in enumerate(torch.from_numpy(boxes()[:TRAIN]))
-        for axes in MIRRORS
-        if torch.allclose(box.flip(axes), volume, atol=1e-4)
-    ]
-    return found
+    named, volumes = mirrored()
+    (found,) = torch.nonzero((volumes - volume).abs().amax(dim=SPACE) < 1e-4)
+    return named[int(found)]
 
 
 def assert_mirrors(batches: list[Tensor], *, flips: bool) -> None:
