@@ -303,6 +303,27 @@ def test_a_missing_structure_is_fetched_in_a_folder_with_spaces(tmp_path: Path) 
     assert (particles["structure"] == "1abc").sum() == 8
 
 
+RECORD_PATH = """
+import os, sys
+from pathlib import Path
+with Path(__file__).with_name("seen").open("a") as seen:
+    print(*sys.orig_argv[1:4], os.environ.get("PYTHONPATH"), sep="|", file=seen)
+"""
+
+
+def test_stages_keep_the_users_path_of_modules_after_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_repository(tmp_path / "my project")
+    own = tmp_path / "own modules"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text(RECORD_PATH)  # run by every interpreter that finds it
+    monkeypatch.setenv("PYTHONPATH", str(own))
+    snakemake(folder, "--", "results/small/templates/phantom-barrel.mrc")
+    stages = [line for line in (own / "seen").read_text().splitlines() if "|civa|" in line]
+    assert stages == [f"-m|civa|build-template|{folder}:{own}"]
+
+
 def test_datasets_and_seeds_are_wildcards(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
     config = yaml.safe_load((folder / PARTS[-1]).read_text())
