@@ -13,6 +13,7 @@ import psutil
 HANDED_DOWN = "CIVA_CONFIG"  # environment variable
 # id, state, name, comment (which names rule or group), and last the folder: it may hold anything
 QUEUE_FORMAT = "%i|%T|%j|%k|%Z"
+ANSWER_SECONDS = 120  # SLURM's clients give up on a silent controller well before
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,27 @@ def jobs_of(folder: Path, prefix: str) -> list[Job]:
     ]
 
 
+def has_submitted(folder: Path) -> bool:
+    """Tell whether a run in this folder left traces of jobs that it submitted to SLURM.
+
+    These are the folder of SLURM's logs, which the executor makes before its first job and removes
+    when a run ends in order, and marks of unfinished products, which name the job that makes them.
+    """
+    state = folder / ".snakemake"
+    if (state / "slurm_logs").is_dir():
+        return True
+    marks = (path for path in (state / "incomplete").rglob("*") if path.is_file())
+    return any(_names_a_job(mark) for mark in marks)
+
+
+def _names_a_job(mark: Path) -> bool:
+    try:
+        content = json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # written by no Snakemake that submits jobs
+    return isinstance(content, dict) and content.get("external_jobid") is not None
+
+
 def cancel(jobs: Iterable[Job]) -> None:
     """Cancel jobs; those that have ended meanwhile are no fault."""
     _slurm("scancel", "--quiet", *(job.id for job in jobs))
@@ -85,14 +107,24 @@ def cancel(jobs: Iterable[Job]) -> None:
 
 def _slurm(program: str, *arguments: str) -> str:
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=ANSWER_SECONDS,
+        )
     except FileNotFoundError as error:
         raise ValueError(
             f"{program} is not on this machine: run this on a login node of the cluster"
         ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(
+            f"SLURM's {program} did not answer within {ANSWER_SECONDS} s: is its controller up?"
+        ) from error
     if done.returncode:
         raise ValueError(
-            f"{program} failed ({' '.join(done.stderr.split())}): is the controller of SLURM up?"
+            f"SLURM's {program} failed ({' '.join(done.stderr.split())}): is its controller up?"
         )
     return done.stdout
 

@@ -73,6 +73,16 @@ def test_a_silent_controller_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         jobs_of(tmp_path, "civa")
 
 
+def test_a_controller_that_does_not_answer_at_all_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(tmp_path, "squeue", "exec sleep 30")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
+    with pytest.raises(ValueError, match=r"SLURM's squeue did not answer within 0\.2 s"):
+        jobs_of(tmp_path, "civa")
+
+
 def test_cancelling_names_every_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answer(tmp_path, "scancel", f'echo "$@" > {tmp_path / "asked"}')
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")

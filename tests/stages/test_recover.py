@@ -1,10 +1,13 @@
 """After Snakemake was killed; `test_slurm.py` kills it, these look at the decisions."""
 
+import json
+import logging
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
 
+from civa.pipeline import slurm as cluster
 from civa.pipeline.slurm import Job
 from civa.stages import recover
 
@@ -63,6 +66,87 @@ def test_snakemake_is_told_of_finished_products_that_it_does_not_know(project: l
 def test_nothing_is_touched_where_nothing_was_finished(project: list) -> None:
     recover.run()
     assert project == [("--unlock",), ("--summary",)]
+
+
+def answer_queue(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> None:
+    """Let ``squeue`` be this script, or be on no path; the real question is asked."""
+    programs = folder / "programs"
+    programs.mkdir()
+    if script is not None:
+        program = programs / "squeue"
+        program.write_text(f"#!/bin/sh\necho asked >> {folder / 'asked'}\n{script}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setattr(recover, "jobs_of", cluster.jobs_of)
+
+
+def leave_trace(kind: str) -> None:
+    """Leave in the current folder what a run with SLURM leaves when it is killed."""
+    if kind == "logs":
+        Path(".snakemake", "slurm_logs", "rule_crf").mkdir(parents=True)
+        return
+    mark = Path(".snakemake", "incomplete", urlsafe_b64encode(b"results/c").decode())
+    mark.parent.mkdir(parents=True)
+    mark.write_text(json.dumps({"external_jobid": "7" if kind == "mark" else None}))
+
+
+SILENT = "echo Unable to contact slurm controller >&2; exit 1"
+
+
+def test_without_slurm_a_folder_that_never_used_it_is_unlocked(
+    project: list,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answer_queue(tmp_path, monkeypatch, None)
+    recover.run()
+    assert project == [("--unlock",), ("--summary",)]
+    assert "no queue could be asked (squeue is not on this machine" in caplog.text
+
+
+def test_a_silent_controller_does_not_matter_where_nothing_was_submitted(
+    project: list,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answer_queue(tmp_path, monkeypatch, SILENT)
+    leave_trace("local mark")
+    with caplog.at_level(logging.WARNING):
+        recover.run()
+    assert project == [("--unlock",), ("--summary",)]
+    assert "Unable to contact slurm controller" in caplog.text
+    assert f"no run in {tmp_path} has submitted a job to SLURM" in caplog.text
+
+
+@pytest.mark.parametrize("trace", ["logs", "mark"])
+def test_a_silent_controller_stops_recovery_where_jobs_were_submitted(
+    trace: str, project: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_queue(tmp_path, monkeypatch, SILENT)
+    leave_trace(trace)
+    expected = r"jobs were submitted from .*Unable to contact.*try again.*--no-queue"
+    with pytest.raises(ValueError, match=expected):
+        recover.run()
+    assert project == []
+
+
+def test_a_user_who_knows_that_no_job_runs_can_say_so(
+    project: list,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answer_queue(tmp_path, monkeypatch, SILENT)
+    leave_trace("logs")
+    with pytest.raises(ValueError, match="--drop-jobs cancels jobs of the queue"):
+        recover.run(queue=False, drop_jobs=True)
+    assert project == []
+    recover.run(queue=False)
+    assert project == [("--unlock",), ("--summary",)]
+    assert not (tmp_path / "asked").exists()
+    assert "no queue was asked" in caplog.text
 
 
 def test_a_configuration_that_snakemake_refuses_is_named(

@@ -1,10 +1,13 @@
 """The workflow itself: a small run, what reruns after which change, and repeatability."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -322,6 +325,39 @@ def test_stages_keep_the_users_path_of_modules_after_the_package(
     snakemake(folder, "--", "results/small/templates/phantom-barrel.mrc")
     stages = [line for line in (own / "seen").read_text().splitlines() if "|civa|" in line]
     assert stages == [f"-m|civa|build-template|{folder}:{own}"]
+
+
+def test_a_killed_local_run_is_recovered_where_squeue_has_no_controller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copy_repository(tmp_path / "run")
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text("#!/bin/sh\necho no controller >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
+    target = "results/small/templates/phantom-barrel.mrc"
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2"]
+    process = subprocess.Popen(
+        [*command, "--configfile", "tests/small.yaml", "--", target],
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    marks = folder / ".snakemake" / "incomplete"
+    deadline = time.monotonic() + 60
+    while not (marks.is_dir() and any(marks.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert any((folder / ".snakemake" / "locks").iterdir())
+    recover = [sys.executable, "-m", "civa", "recover", "--config", "tests/small.yaml"]
+    done = subprocess.run(recover, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "no queue could be asked (SLURM's squeue failed (no controller)" in done.stderr
+    snakemake(folder, "--", target)
+    assert (folder / target).is_file()
 
 
 def test_datasets_and_seeds_are_wildcards(tmp_path: Path) -> None:
