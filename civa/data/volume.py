@@ -64,16 +64,33 @@ def read_volume(path: Path, *, voxel_size_angstrom: float | None = None) -> tupl
     return data, voxel_size
 
 
-def _open_permissively(path: Path) -> mrcfile.mrcfile.MrcFile:
+def read_shape(path: Path) -> tuple[int, int, int]:
+    """Return the shape (d, h, w) that the header of a volume states; no voxel is read.
+
+    Parameters
+    ----------
+    path
+        Any MRC file (``.mrc``, ``.map``, ``.rec``; also gzip or bzip2).
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or has no whole header.
+    """
+    with _open_permissively(path, header_only=True) as mrc:
+        return int(mrc.header.nz), int(mrc.header.ny), int(mrc.header.nx)
+
+
+def _open_permissively(path: Path, *, header_only: bool = False) -> mrcfile.mrcfile.MrcFile:
     if not path.is_file():
         raise ValueError(f"{path} does not exist: check the path in the table or configuration")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # odd machine stamps
-            mrc = mrcfile.open(path, permissive=True)
+            mrc = mrcfile.open(path, permissive=True, header_only=header_only)
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is not a readable MRC file ({error})") from error
-    if mrc.data is None:
+    if (mrc.header if header_only else mrc.data) is None:
         raise ValueError(f"{path} is no MRC file or is cut short: fetch or copy it again")
     return mrc
 

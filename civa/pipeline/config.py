@@ -25,6 +25,7 @@ IMAGING = (  # settings of the simulation that averaging has to know
     *("spherical_aberration_mm", "amplitude_contrast"),
 )
 
+DEFAULT_BOX_VOXELS = 32  # the paper's, and the default of `civa simulate`
 BASE = "civa-net"  # the variant that overrides nothing
 SCHEMA = files("civa.pipeline") / "config.schema.yaml"  # also where the package is installed
 
@@ -213,12 +214,26 @@ def volume_count(config: Config, dataset: str) -> int:
 
 
 def box_voxels(config: Config, dataset: str) -> int:
-    """Return the edge of a data set's boxes, before any is there; of own boxes by file size."""
+    """Return the edge of a data set's boxes, before any is there; of own boxes by their header.
+
+    Own boxes that are missing, unreadable or no cubes count as 32: their import will name them.
+    """
     if is_imported(config, dataset):
-        boxes = listed_files(Path(_overrides(config, dataset)["import"]["table"]))[:1]
-        sizes = [path.stat().st_size for path in boxes if path.is_file()]
-        return round((sizes[0] / 4) ** (1 / 3)) if sizes else 32  # 4 bytes per voxel
-    return int(settings(config, "simulation", dataset).get("box_voxels", 32))
+        boxes = listed_files(Path(_overrides(config, dataset)["import"]["table"]))
+        return _edge(boxes[0]) if boxes else DEFAULT_BOX_VOXELS
+    return int(settings(config, "simulation", dataset).get("box_voxels", DEFAULT_BOX_VOXELS))
+
+
+def _edge(box: Path) -> int:
+    from civa.data.volume import (
+        read_shape,  # imports mrcfile, which simulated data sets do not need
+    )
+
+    try:
+        edges = set(read_shape(box))
+    except ValueError:
+        return DEFAULT_BOX_VOXELS
+    return edges.pop() if len(edges) == 1 else DEFAULT_BOX_VOXELS
 
 
 def targets(config: Config, dataset: str) -> list[str]:

@@ -1,6 +1,8 @@
 """MRC volumes and stacks: what is written, and what is refused on reading."""
 
+import bz2
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import mrcfile
@@ -9,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from civa.data.stack import read_stack, write_stack
-from civa.data.volume import read_volume, standardize, write_volume
+from civa.data.volume import read_shape, read_volume, standardize, write_volume
 
 HEADER_BYTES = 1024
 STORED = {np.int8: 0, np.float32: 2, np.float16: 12}  # type -> mode of the MRC2014 format
@@ -185,3 +187,18 @@ def test_a_constant_volume_is_refused(value: float) -> None:
     volumes = np.stack([numbers((8, 8, 8)), np.full((8, 8, 8), value, np.float32)])
     with pytest.raises(ValueError, match=r"boxes\.csv is constant"):
         standardize(volumes, source="boxes.csv")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
+def test_the_shape_is_that_of_the_header(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    content = written(tmp_path / "plain.mrc")  # (4, 5, 6)
+    (tmp_path / "box.mrc").write_bytes(pack(content[: HEADER_BYTES + 8]))  # most voxels are missing
+    assert read_shape(tmp_path / "box.mrc") == (4, 5, 6)
+
+
+def test_a_file_without_a_header_has_no_shape(tmp_path: Path) -> None:
+    content = written(tmp_path / "plain.mrc")
+    (tmp_path / "box.mrc").write_bytes(content[: HEADER_BYTES // 2])
+    for name in ("box.mrc", "none.mrc"):
+        with pytest.raises(ValueError, match=name):
+            read_shape(tmp_path / name)

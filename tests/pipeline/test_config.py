@@ -1,14 +1,18 @@
 """The configuration is strict: every mistake gets one clear message before any work."""
 
 import copy
+import gzip
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from civa.cli import stage_function
+from civa.data.volume import write_volume
 from civa.evaluation.supervised import SEGMENTER_SCHEDULES
 from civa.pipeline import config as civa_config
 from civa.pipeline.runs import BASELINES, METHODS, methods
@@ -229,6 +233,32 @@ def test_seeds_of_a_data_set_come_before_those_of_all() -> None:
     config = {"seeds": [1, 2], "datasets": {"own": {"seeds": [7]}, "none": None, "empty": {}}}
     assert civa_config.seeds(config, "own") == [7]
     assert civa_config.seeds(config, "none") == civa_config.seeds(config, "empty") == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float16, np.float32])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_the_box_of_own_volumes_is_that_of_their_header(
+    dtype: type, pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    write_volume(tmp_path / "plain.mrc", np.zeros((24, 24, 24), dtype), voxel_size_angstrom=10)
+    (tmp_path / "box.mrc").write_bytes(pack((tmp_path / "plain.mrc").read_bytes()))
+    (tmp_path / "table.csv").write_text("id,class,path\n1,x,box.mrc\n")
+    config = {"datasets": {"own": {"import": {"table": str(tmp_path / "table.csv")}}}}
+    assert civa_config.box_voxels(config, "own") == 24
+
+
+@pytest.mark.parametrize("content", [None, b"no MRC", (24, 24, 48)])
+def test_own_volumes_that_the_import_will_refuse_do_not_stop_the_plan(
+    content: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "box.mrc"
+    if isinstance(content, tuple):
+        write_volume(path, np.zeros(content, np.float32), voxel_size_angstrom=10)
+    elif content is not None:
+        path.write_bytes(content)
+    (tmp_path / "table.csv").write_text("id,class,path\n1,x,box.mrc\n")
+    config = {"datasets": {"own": {"import": {"table": str(tmp_path / "table.csv")}}}}
+    assert civa_config.box_voxels(config, "own") == 32
 
 
 def test_a_structure_in_a_sub_folder_is_not_missing(
