@@ -107,15 +107,23 @@ def size(dataset):
     }
 
 
-def needs(stage, section=None):
-    """Memory and wall time that a job of a stage asks for, more on every attempt."""
+def needs(stage, *sections):
+    """Memory and wall time that a job of a stage asks for, more on every attempt.
+
+    Sections of the configuration that say how wide its network is, how long it trains, and how
+    many volumes it works on at a time.
+    """
 
     def asked(wildcards):
         variant = wildcards.get("variant", civa_config.BASE)
-        part = (section or "").format(**wildcards)
         of = {**size(wildcards.dataset)}
         of["volumes"] = math.ceil(of["volumes"] / int(wildcards.get("shards", 1)))
-        of["settings"] = civa_config.settings(config, part, wildcards.dataset, variant)
+        of["settings"] = {}
+        for section in sections:
+            part = section.format(**wildcards)
+            of["settings"] |= civa_config.settings(
+                config, part, wildcards.dataset, variant
+            )
         return stage.format(**wildcards), of
 
     def memory(wildcards, attempt):

@@ -23,7 +23,7 @@ rule cooccur:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        **needs("cooccur"),
+        **needs("cooccur", "cooccurrence"),
         gpu=GPUS,
     params:
         gpu=GPU_USE,

@@ -27,7 +27,7 @@ rule segment:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        **needs("segment", "iva"),
+        **needs("segment", "iva", "segment"),
         gpu=GPUS,
     params:
         gpu=GPU_USE,

@@ -57,7 +57,7 @@ rule localize:
         "../envs/civa.yaml"
     threads: TORCH_THREADS
     resources:
-        **needs("localize"),
+        **needs("localize", "localize"),
         gpu=GPUS,
     params:
         gpu=GPU_USE,

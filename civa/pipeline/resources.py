@@ -1,13 +1,13 @@
 """What a cluster job asks for: memory and wall time, from measurements, with headroom.
 
 Measured on two CPU cores with 1,000 volumes of 32^3 and networks of width 16 (the benchmarks of
-``examples/paper.yaml``; docs/cluster.md), and scaled with the number and size of the volumes, the
-epochs and the width.
+``examples/paper.yaml``; docs/cluster.md), and scaled with the number and size of the volumes, how
+many are worked on at a time, the epochs and the width.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 BOX, WIDTH = 32, 16  # voxels along an edge, and channels, that were measured
@@ -22,64 +22,81 @@ MEMORY_STEP_MB, TIME_STEP_MINUTES = 500, 5
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage takes.
+    """What a stage takes.  Memory that depends on voxels is that for boxes of 32^3.
 
     Attributes
     ----------
-    base_mb
-        Memory, however many volumes there are; the part of it that are activations of a network
-        grows with its width.
-    activations_mb
-        That part.
+    fixed_mb
+        Memory whatever the data: the interpreter and what the stage imports, and figures.
+    buffers_mb
+        Memory of the volumes that are worked on at a time, however many there are; grows with the
+        voxels of a box.
     volume_mb
-        Memory per volume.
+        Memory per volume of the data set; grows with the voxels of a box.
     volume_seconds
         Wall time per volume; of a training per volume (of the whole set) and epoch.
+    activations_mb
+        Memory of a network's activations; grows with the voxels of a box and the network's width.
+    batches
+        Settings that say how many volumes are worked on at a time, and their values as measured:
+        more volumes take more buffers and activations.
     epochs
         Of a training: where the configuration states none.
     gpu
         Whether the stage runs on a GPU where there is one.
     """
 
-    base_mb: float
+    fixed_mb: float
+    buffers_mb: float
     volume_mb: float
     volume_seconds: float
     activations_mb: float = 0
+    batches: Mapping[str, int] = field(default_factory=dict)
     epochs: int = 0
     gpu: bool = False
 
+    def batch(self, settings: Mapping[str, Any]) -> float:
+        """Return how many times as many volumes as measured are worked on at a time, at least 1."""
+        asked = [(settings.get(name) or size) / size for name, size in self.batches.items()]
+        return max([1, *asked])
 
+
+# fixed_mb is at least what a stage occupies once it has imported all it needs: 70 MB with numpy and
+# pandas, 130 with scipy or matplotlib, 310 with torch.  ASSUME: what was measured beyond that, and
+# does not grow with the number of volumes, grows with the box, but for stages that draw.
 COSTS = {
-    "simulate": Cost(600, 0.4, 0.06),
-    "collect": Cost(200, 0.3, 0.003),
-    "import_volumes": Cost(200, 0.3, 0.01),
-    "split": Cost(200, 0, 0),
-    "train_classifier": Cost(400, 0.6, 0.008, activations_mb=200, epochs=24, gpu=True),
-    "localize": Cost(500, 0.6, 0.02, gpu=True),
-    "cooccur": Cost(2300, 0.6, 0.04, gpu=True),
-    "merge": Cost(200, 0.7, 0.02),
-    "binarize": Cost(200, 0.7, 0.01),
-    "mine_pairs": Cost(300, 1.1, 0.006),
-    "train_iva": Cost(400, 0.6, 0.035, activations_mb=200, epochs=6, gpu=True),
-    "segment": Cost(400, 0.7, 0.02, activations_mb=200, gpu=True),
-    "crf": Cost(900, 4.0, 0.1),
-    "average": Cost(900, 0.6, 0.2, gpu=True),
-    "align": Cost(900, 0.6, 0.1, gpu=True),
-    "map_back": Cost(600, 0.7, 0.02),
-    "train_voxresnet_full": Cost(400, 0.9, 0.042, activations_mb=300, epochs=200, gpu=True),
-    "train_voxresnet_pseudo": Cost(400, 0.9, 0.032, activations_mb=300, epochs=200, gpu=True),
-    "train_voxresnet_consensus": Cost(400, 0.9, 0.032, activations_mb=300, epochs=200, gpu=True),
-    "train_unet_slice": Cost(400, 1.1, 0.066, activations_mb=300, epochs=50, gpu=True),
-    "apply_segmenter": Cost(600, 0.6, 0.04, activations_mb=300, gpu=True),
-    "trivial": Cost(200, 1.4, 0.04),
-    "score": Cost(300, 0.3, 0.005),
-    "assess": Cost(400, 0.6, 0.02),
-    "plot_overview": Cost(500, 0.5, 0.02),
-    "plot_comparison": Cost(500, 0.5, 0.02),
-    "calibrate": Cost(400, 1.2, 0.02),
-    "replace_outliers": Cost(300, 0.3, 0.005),
-    "plot_averages": Cost(700, 0, 0.01),
-    "plot_charts": Cost(500, 0.2, 0.02),
+    "simulate": Cost(150, 450, 0.4, 0.06),
+    "collect": Cost(100, 100, 0.3, 0.003),
+    "import_volumes": Cost(100, 100, 0.3, 0.01),
+    "split": Cost(200, 0, 0, 0),
+    "train_classifier": Cost(350, 100, 0.6, 0.008, activations_mb=200, epochs=24, gpu=True),
+    "localize": Cost(350, 200, 0.6, 0.02, batches={"batch_size": 32}, gpu=True),
+    "cooccur": Cost(350, 2000, 0.6, 0.04, batches={"batch_size": 8, "group_size": 16}, gpu=True),
+    "merge": Cost(350, 50, 0.7, 0.02),
+    "binarize": Cost(100, 100, 0.7, 0.01),
+    "mine_pairs": Cost(350, 50, 1.1, 0.006),
+    "train_iva": Cost(350, 100, 0.6, 0.035, activations_mb=200, epochs=6, gpu=True),
+    "segment": Cost(350, 100, 0.7, 0.02, activations_mb=200, batches={"batch_size": 32}, gpu=True),
+    "crf": Cost(150, 750, 4.0, 0.1),
+    "average": Cost(350, 550, 0.6, 0.2, gpu=True),
+    "align": Cost(350, 550, 0.6, 0.1, gpu=True),
+    "map_back": Cost(350, 250, 0.7, 0.02),
+    "train_voxresnet_full": Cost(350, 100, 0.9, 0.042, activations_mb=300, epochs=200, gpu=True),
+    "train_voxresnet_pseudo": Cost(350, 100, 0.9, 0.032, activations_mb=300, epochs=200, gpu=True),
+    "train_voxresnet_consensus": Cost(
+        350, 100, 0.9, 0.032, activations_mb=300, epochs=200, gpu=True
+    ),
+    "train_unet_slice": Cost(350, 100, 1.1, 0.066, activations_mb=300, epochs=50, gpu=True),
+    "apply_segmenter": Cost(350, 250, 0.6, 0.04, activations_mb=300, gpu=True),
+    "trivial": Cost(100, 100, 1.4, 0.04),
+    "score": Cost(100, 200, 0.3, 0.005),
+    "assess": Cost(150, 250, 0.6, 0.02),
+    "plot_overview": Cost(450, 50, 0.5, 0.02),
+    "plot_comparison": Cost(450, 50, 0.5, 0.02),
+    "calibrate": Cost(350, 50, 1.2, 0.02),
+    "replace_outliers": Cost(100, 200, 0.3, 0.005),
+    "plot_averages": Cost(650, 50, 0, 0.01),
+    "plot_charts": Cost(500, 0, 0.2, 0.02),
 }
 
 
@@ -100,13 +117,14 @@ def memory_mb(
     volumes
         Of the data set, or of a shard that is simulated.
     settings
-        The stage's section of the configuration: its ``width``.
+        Of the stage: the ``width`` of its network, and its `Cost.batches`.
     attempt
         1, 2, ...: a job that failed asks for more.
     """
-    cost, size = COSTS[stage], (box_voxels / BOX) ** 3
-    width = (settings or {}).get("width", 2 * WIDTH) / WIDTH
-    used = cost.base_mb + size * (cost.activations_mb * width + cost.volume_mb * volumes)
+    cost, values, size = COSTS[stage], settings or {}, (box_voxels / BOX) ** 3
+    width = values.get("width", 2 * WIDTH) / WIDTH
+    at_a_time = cost.batch(values) * (cost.buffers_mb + cost.activations_mb * width)
+    used = cost.fixed_mb + size * (at_a_time + cost.volume_mb * volumes)
     return _up(attempt * (OVERHEAD_MB + MEMORY_HEADROOM * used), MEMORY_STEP_MB)
 
 

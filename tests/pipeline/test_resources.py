@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from civa.cli import stage_function
 from civa.evaluation import supervised
-from civa.pipeline.resources import COSTS, GPU_SPEEDUP, memory_mb, runtime_minutes
+from civa.pipeline.resources import COSTS, GPU_SPEEDUP, Cost, memory_mb, runtime_minutes
 from civa.pipeline.runs import BASELINES
 from civa.training import loop as training
 
@@ -37,9 +38,72 @@ def test_requests_are_round_and_leave_room_for_snakemake(stage: str) -> None:
     assert runtime_minutes(stage, 1) > 0
 
 
-def test_memory_grows_with_the_box() -> None:
-    # 64^3 has eight times the voxels of 32^3: as much as eight times the volumes
-    assert memory_mb("merge", 1_000, box_voxels=64) == memory_mb("merge", 8_000)
+def test_memory_per_volume_grows_with_the_box() -> None:
+    # 64^3 has eight times the voxels of 32^3: another 1,000 volumes take as much as another 8,000
+    more = memory_mb("merge", 101_000, box_voxels=64) - memory_mb("merge", 100_000, box_voxels=64)
+    assert more == pytest.approx(memory_mb("merge", 108_000) - memory_mb("merge", 100_000), abs=500)
+
+
+MADE_UP = Cost(
+    fixed_mb=200,
+    buffers_mb=100,
+    volume_mb=1,
+    volume_seconds=0,
+    activations_mb=50,
+    batches={"batch_size": 8, "group_size": 16},
+)
+
+
+@pytest.mark.parametrize(
+    ("box_voxels", "settings", "used_mb"),
+    [
+        (32, {"width": 16}, 200 + 100 + 50 + 10),
+        (64, {"width": 16}, 200 + 8 * (100 + 50 + 10)),  # imports take what they took
+        (96, {"width": 16}, 200 + 27 * (100 + 50 + 10)),
+        (64, {"width": 32}, 200 + 8 * (100 + 2 * 50 + 10)),
+        (64, {}, 200 + 8 * (100 + 2 * 50 + 10)),  # the paper's width where none is stated
+        (32, {"width": 16, "batch_size": 24}, 200 + 3 * (100 + 50) + 10),
+        (32, {"width": 16, "batch_size": 8, "group_size": 32}, 200 + 2 * (100 + 50) + 10),
+        (32, {"width": 16, "batch_size": 1, "group_size": 1}, 200 + 100 + 50 + 10),
+        (96, {"width": 32, "batch_size": 16}, 200 + 27 * (2 * (100 + 2 * 50) + 10)),
+    ],
+)
+def test_memory_is_fixed_or_grows_with_box_batch_width_and_volumes(
+    box_voxels: int, settings: dict[str, int], used_mb: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COSTS, "made up", MADE_UP)
+    asked = memory_mb("made up", 10, box_voxels=box_voxels, settings=settings)
+    wanted = 300 + 1.5 * used_mb  # Snakemake's own, and headroom
+    assert asked - 500 < wanted <= asked  # in steps of 500 MB
+
+
+@each_stage
+def test_larger_boxes_ask_for_more_even_of_few_volumes(stage: str) -> None:
+    asked = [memory_mb(stage, 1, box_voxels=box) for box in (32, 64, 96)]
+    assert asked == sorted(asked)
+    draws = stage in (
+        "plot_overview",
+        "plot_comparison",
+        "plot",
+        "plot_averages",
+    )  # figures are as large as ever
+    assert asked[2] >= asked[0] + 1000 or draws or stage == "split"
+
+
+def test_no_stage_asks_for_less_than_was_measured() -> None:
+    # docs/results.md: peaks of all processes of a job of 1,000 volumes of 32^3, width 16
+    measured = {"train_classifier": 1195, "localize": 996, "cooccur": 2338, "merge": 726}
+    measured |= {"mine_pairs": 1243, "train_iva": 1095, "segment": 1310, "crf": 4592}
+    measured |= {"train_unet_slice": 1679, "train_voxresnet_full": 1490}
+    for stage, peak_mb in measured.items():
+        assert memory_mb(stage, 1_000, settings={"width": 16}) > peak_mb, stage
+
+
+def test_batches_are_settings_of_the_stages_and_were_measured_at_their_defaults() -> None:
+    for stage, cost in COSTS.items():
+        for name, size in cost.batches.items():
+            parameters = inspect.signature(stage_function(stage)).parameters
+            assert parameters[name].default == size, (stage, name)
 
 
 def test_a_wider_network_takes_four_times_as_long() -> None:
@@ -73,8 +137,6 @@ def test_default_epochs_are_those_of_the_schedules() -> None:
 
 
 def test_stages_that_use_a_gpu_are_those_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    from civa.cli import stage_function
-
     for stage, cost in COSTS.items():
         verb = re.sub(r"train_(vox|unet).*", "train_segmenter", stage).replace("_", "-")
         uses = "gpu" in inspect.signature(stage_function(verb)).parameters

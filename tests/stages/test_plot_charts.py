@@ -90,13 +90,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
 def words(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What stands in every chart when it is saved."""
     read: dict[str, str] = {}
-    save = plot._save
+    save = plot_charts._save
 
     def spy(figure: Figure, path: Path) -> None:
         save(figure, path)
         read[path.stem] = " ".join(" ".join(t.get_text() for t in figure.findobj(Text)).split())
 
-    monkeypatch.setattr(plot, "_save", spy)
+    monkeypatch.setattr(plot_charts, "_save", spy)
     return read
 
 
