@@ -228,13 +228,33 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, parameter: inspect.Par
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) in (tuple, list):
         item = typing.get_args(annotation)[0]
-        parser.add_argument(flag, type=item, nargs="*", required=required, default=default)
+        parser.add_argument(
+            flag, type=item, nargs="*", required=required, default=default, action=_Collect
+        )
     elif _kind(parameter) == "state":
         parser.add_argument(flag, type=Path, help="keep the state here, to go on from if stopped")
     elif annotation is bool:
         parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
     else:
         parser.add_argument(flag, type=annotation, required=required, default=default)
+
+
+class _Collect(argparse.Action):
+    """A list, whose flag may be repeated: ``--names a b`` or ``--names=-a --names=b``.
+
+    The second way is for values that look like a flag themselves.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        given = [] if before is self.default else before
+        setattr(namespace, self.dest, [*given, *values])
 
 
 class _Formatter(logging.Formatter):

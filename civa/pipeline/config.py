@@ -268,6 +268,11 @@ def command_flags(values: Mapping[str, Any]) -> str:
     """Turn settings into flags of a stage, quoted for the shell; null leaves the default.
 
     Flags are sorted: the order of keys in a file must not make a stage run again.
+
+    Raises
+    ------
+    ValueError
+        If a value is ``--``, which ends the flags of a command wherever it stands.
     """
     words: list[str] = []
     for key, value in sorted(values.items()):
@@ -276,12 +281,21 @@ def command_flags(values: Mapping[str, Any]) -> str:
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif isinstance(value, Mapping):
             listed = {n: "+".join(v) if isinstance(v, list) else v for n, v in value.items()}
-            words += [flag, *(shlex.quote(f"{name}={item}") for name, item in listed.items())]
+            words += _flag_words(flag, [f"{name}={item}" for name, item in listed.items()])
         elif isinstance(value, list | tuple):
-            words += [flag, *(shlex.quote(str(item)) for item in value)]
+            words += _flag_words(flag, [str(item) for item in value])
         elif value is not None:
-            words += [flag, shlex.quote(str(value))]
+            words += _flag_words(flag, [str(value)])
     return " ".join(words)
+
+
+def _flag_words(flag: str, values: Sequence[str]) -> list[str]:
+    """Return a flag and its values; one that looks like a flag itself has to be joined to it."""
+    if "--" in values:
+        raise ValueError(f"the value '--' of {flag} would end the command's flags: use another one")
+    if any(value.startswith("-") for value in values):
+        return [f"{flag}={shlex.quote(value)}" for value in values]
+    return [flag, *(shlex.quote(value) for value in values)]
 
 
 def as_yaml(config: Config) -> str:

@@ -3,6 +3,7 @@
 import copy
 import gzip
 import inspect
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from civa import cli
 from civa.cli import stage_function
 from civa.data.volume import write_volume
 from civa.evaluation.supervised import SEGMENTER_SCHEDULES
@@ -357,3 +359,53 @@ def test_flags_are_quoted_for_the_shell() -> None:
         }
     )
     assert flags == "--a-b 1.5 --list 1 'x y' --map 'k=v;' m=x+y --no-off --on"
+
+
+def settings_stage(
+    *,
+    text: str = "text",
+    number: float | None = 0.5,
+    count: int = 3,
+    names: tuple[str, ...] = ("default",),
+    numbers: tuple[float, ...] = (1.0,),
+    classes: tuple[str, ...] = (),
+    on: bool = True,
+) -> None:
+    """Take a setting of every kind."""
+
+
+# what a shell or argparse could take for something else
+NASTY = ["", "-", "-x", "--on", "--no-on", "-1", "-1e-05", "-x y", "a b", "a=b", "'", '"', "$HOME"]
+NASTY += ["`id`", "a\nb", "*", "~", "\\", "ü", ";", "--text=a", "#", "!!", "--text"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"text": text} for text in NASTY),
+        *({"names": [text, "b"]} for text in NASTY),
+        *({"names": ["b", text]} for text in NASTY),
+        *({"number": x, "numbers": [x, 2.0]} for x in (-1.0, -1e-05, -1.5e300, 2e-7, 0.0)),
+        {"names": [], "numbers": []},
+        {"numbers": [-1.0, -2.0], "count": -3, "on": False},
+        {"names": NASTY, "on": True, "text": "-x"},
+    ],
+)
+def test_a_stage_is_given_what_the_configuration_says(given: dict[str, Any]) -> None:
+    parser = cli._parser("score", settings_stage)
+    words = shlex.split(civa_config.command_flags(given))
+    values = vars(parser.parse_args(words))
+    defaults = vars(parser.parse_args([]))
+    assert values == defaults | given
+
+
+def test_a_mapping_whose_key_begins_with_a_dash_is_given_too() -> None:
+    flags = civa_config.command_flags({"classes": {"-a": "1abc", "b": ["x", "y"]}})
+    values = vars(cli._parser("score", settings_stage).parse_args(shlex.split(flags)))
+    assert values["classes"] == ["-a=1abc", "b=x+y"]
+
+
+@pytest.mark.parametrize("values", [{"text": "--"}, {"names": ["a", "--"]}])
+def test_a_value_that_ends_all_flags_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"the value '--' of --(text|names) would end"):
+        civa_config.command_flags(values)
