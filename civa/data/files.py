@@ -62,7 +62,19 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def files_below(folder: Path) -> list[str]:
+    """List the files of a folder and of those in it, sorted, relative to it."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    )
+
+
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content as hexadecimal digits."""
+    """Return the SHA-256 of a file's content, or of a folder's files with their names, as hex."""
+    if path.is_dir():
+        listing = "".join(f"{digest(path / name)}  {name}\n" for name in files_below(path))
+        return hashlib.sha256(listing.encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from civa import __version__
-from civa.data.files import digest, read_json, write_json
+from civa.data.files import digest, files_below, read_json, write_json
 
-TRACKED = ("numpy", "scipy", "torch", "mrcfile", "gemmi", "pydensecrf2", "pandas", "monai")
+TRACKED = (
+    "numpy",
+    "scipy",
+    "torch",
+    "mrcfile",
+    "gemmi",
+    "pydensecrf2",
+    "pandas",
+    "monai",
+    "starfile",
+)
 
 
 def record_path(product: Path) -> Path:
@@ -35,7 +45,8 @@ def write_record(
 ) -> None:
     """Record beside every output which stage made it, from what, and with which parameters.
 
-    ``inputs`` are `digests` taken when the stage began, of what it read.
+    ``inputs`` are `digests` taken when the stage began, of what it read.  The record of a folder
+    lists its files.
     """
     record: dict[str, Any] = {
         "stage": verb,
@@ -47,8 +58,15 @@ def write_record(
         "versions": versions(),
     }
     for output in outputs:
-        if output.is_file():
-            write_json(record_path(output), {**record, "sha256": digest(output)})
+        if output.exists():
+            listing = {"files": files_below(output)} if output.is_dir() else {}
+            write_json(record_path(output), {**record, "sha256": digest(output), **listing})
+
+
+def recorded_files(folder: Path) -> list[str]:
+    """List the files that the stage which made a folder wrote there; none if no stage made it."""
+    path = record_path(folder)
+    return read_json(path).get("files", []) if path.is_file() else []
 
 
 def versions() -> dict[str, str]:

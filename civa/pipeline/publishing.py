@@ -10,6 +10,9 @@ between them still puts one file into place, and what it moved before stays.  Th
 all of them when it finishes.  In the same way a claim that changes between its last reading and its
 removal is lost, and the later run is then told that another one has finished.  On shared file
 systems that cache what they hold, the steps lie further apart.
+
+A product may be a folder.  It takes the place of an older one as a whole, unless that holds files
+that no stage wrote: those are somebody's work, and nothing is touched.
 """
 
 import contextlib
@@ -25,7 +28,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from civa.data.files import read_json, write_json
+from civa.data.files import files_below, read_json, write_json
+from civa.pipeline.provenance import recorded_files
 
 # A private folder in a path; without it, the path is that of the product.
 PRIVATE = re.compile(r"\.[0-9a-f]{32}\.partial/")
@@ -101,10 +105,13 @@ def publishing(products: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
     ------
     Superseded
         If another run took over meanwhile: nothing more of this one is moved.
+    ValueError
+        If there is a folder with files that no stage wrote in a product's place.
     """
     if not products:
         yield {}
         return
+    _refuse_to_delete(products)
     token = uuid.uuid4().hex
     claim = products[0].with_name(f".{products[0].name}.claim")
     folders = {parent: _private(parent, token) for parent in {path.parent for path in products}}
@@ -115,7 +122,8 @@ def publishing(products: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
                 folder.mkdir()
             with sigterm.let_through():
                 yield {path: folders[path.parent] / path.name for path in products}
-            _move(claim, token, folders)
+            _refuse_to_delete(products)
+            _move_all(claim, token, folders)
         except OSError as error:
             if _owner(claim) not in (token, None):
                 raise Superseded(_verdict(claim)) from error
@@ -138,18 +146,45 @@ def _take_over(claim: Path, token: str, parents: Sequence[Path]) -> None:
     write_json(claim, {"token": token, **origin, "slurm_job": os.environ.get("SLURM_JOB_ID")})
 
 
-def _move(claim: Path, token: str, folders: Mapping[Path, Path]) -> None:
+def _move_all(claim: Path, token: str, folders: Mapping[Path, Path]) -> None:
     """Move every file of the private folders to its place, as long as the claim holds."""
     _check_owner(claim, token)  # also where there is nothing to move
     for parent, folder in folders.items():
         for path in sorted(folder.iterdir()):
             _check_owner(claim, token)
-            path.replace(parent / path.name)
+            _move(path, parent / path.name)
 
 
 def _check_owner(claim: Path, token: str) -> None:
     if _owner(claim) != token:
         raise Superseded(_verdict(claim))
+
+
+def _refuse_to_delete(products: Sequence[Path]) -> None:
+    """Check that folders in the products' places hold only what a stage wrote there."""
+    for path in products:
+        others = set(files_below(path)) - set(recorded_files(path)) if path.is_dir() else set()
+        if others:
+            raise ValueError(
+                f"{path} is a folder with {len(others)} files that no stage wrote there, such as "
+                f"{sorted(others)[:3]}: it would be replaced as a whole; move them, or name "
+                "another place"
+            )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Put a product in its place; one rename replaces a file, but no folder that holds files."""
+    if not (source.is_dir() and target.is_dir()):
+        source.replace(target)
+        return
+    older = source.with_name(f".{target.name}.older")  # it goes with the private folder
+    try:
+        target.rename(older)
+        source.rename(target)
+    except BaseException:
+        if older.exists() and not target.exists():
+            older.rename(target)
+        raise
 
 
 def _private(parent: Path, token: str) -> Path:

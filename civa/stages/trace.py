@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 def run(file: Path) -> None:
     """Print the tree of files, commands and commits from which a product was made."""
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(f"{file} does not exist: give a file of results/ (a score, a mask)")
     for depth, path, record in trace(file):
         indent = "  " * depth

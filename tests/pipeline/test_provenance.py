@@ -13,6 +13,8 @@ from civa.pipeline.provenance import (
     digests,
     leaves,
     record_path,
+    recorded_files,
+    trace,
     verify,
     versions,
     write_record,
@@ -125,3 +127,29 @@ def test_the_commit_is_that_of_the_repository_of_this_package() -> None:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("this copy of the source is no git repository")
     assert commit().removesuffix(" with changes") == head
+
+
+def test_a_folder_has_one_record_beside_it_that_lists_its_files(tmp_path: Path) -> None:
+    folder, source = tmp_path / "export", tmp_path / "source"
+    source.write_text("x")
+    (folder / "particles").mkdir(parents=True)
+    for name in ("particles/1.mrc", "a.star"):
+        (folder / name).write_text(name)
+    other = tmp_path / "other"
+    other.write_text("y")
+    write_record(
+        "export",
+        inputs=digests([source]),
+        outputs=[folder, other],
+        parameters={},
+        seconds=0,
+        command="civa export",
+    )
+    assert recorded_files(folder) == ["a.star", "particles/1.mrc"]
+    assert recorded_files(tmp_path / "nothing") == []
+    assert "files" not in read_json(record_path(other))
+    assert [path for _, path, _ in trace(folder)] == [folder, source]
+    verify(folder)
+    (folder / "a.star").rename(folder / "b.star")  # a name is content too
+    with pytest.raises(ValueError, match="export is not the file that stage 'export' recorded"):
+        verify(folder)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from civa.data.files import write_json
+from civa.pipeline.provenance import record_path
 from civa.pipeline.publishing import Superseded, publishing
 
 KILLED = []  # runs that never came to an end: a generator that is collected would clean up
@@ -228,3 +230,83 @@ def test_products_are_published_outside_the_main_thread_too(tmp_path: Path, rais
     thread.start()
     thread.join()
     assert names(tmp_path) == ["product"]
+
+
+def publish_folder(folder: Path, **files: str) -> None:
+    """A run whose product is a folder, with its record."""
+    with publishing([folder]) as private:
+        private[folder].mkdir()
+        for name, text in files.items():
+            (private[folder] / name).write_text(text)
+        write_json(record_path(private[folder]), {"files": sorted(files)})
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_folder_takes_the_place_of_an_older_one_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "export"
+    publish_folder(folder, a="old", b="old")
+    publish_folder(folder, b="new", c="new")
+    assert contents(folder) == {"b": "new", "c": "new"}
+    assert names(tmp_path / "run") == ["export", "export.provenance.json"]
+
+
+def test_a_failure_leaves_the_previous_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    publish_folder(folder, a="old")
+    with pytest.raises(OSError, match="disk is full"), publishing([folder]) as private:
+        private[folder].mkdir()
+        raise OSError("the disk is full")
+    assert contents(folder) == {"a": "old"}
+    assert names(tmp_path) == ["export", "export.provenance.json"]
+
+
+def test_a_folder_that_cannot_be_moved_into_place_leaves_the_previous_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "export"
+    publish_folder(folder, a="old")
+    rename = Path.rename
+
+    def refuse(source: Path, target: Path) -> Path:
+        if (source.name, target) == ("export", folder):
+            raise OSError("no permission")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="no permission"):
+        publish_folder(folder, a="new")
+    assert contents(folder) == {"a": "old"}
+
+
+def test_a_folder_with_files_of_somebody_else_is_never_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    publish_folder(folder, a="old")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "map.mrc").write_text("a day's work")
+    with pytest.raises(ValueError, match=r"export is a folder with 1 files .*mine/map\.mrc"):
+        publish_folder(folder, a="new")
+    assert (folder / "mine" / "map.mrc").read_text() == "a day's work"
+    assert (folder / "a").read_text() == "old"
+    assert names(tmp_path) == ["export", "export.provenance.json"]
+    record_path(folder).unlink()
+    with pytest.raises(ValueError, match="with 2 files"):  # no stage made this folder
+        publish_folder(folder, a="new")
+
+
+def test_files_that_come_into_a_folder_while_a_run_works_are_kept_too(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    publish_folder(folder, a="old")
+    with pytest.raises(ValueError, match=r"map\.mrc"), publishing([folder]) as private:
+        private[folder].mkdir()
+        (folder / "map.mrc").write_text("a day's work")
+    assert contents(folder) == {"a": "old", "map.mrc": "a day's work"}
+
+
+def test_a_file_never_replaces_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(IsADirectoryError), publishing([tmp_path / "out"]) as private:
+        private[tmp_path / "out"].write_text("masks")
+    assert (tmp_path / "out").is_dir()
