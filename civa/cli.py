@@ -46,6 +46,7 @@ VERBS = {
     "crf": "segmentation -> refined segmentation",
     "average": "volumes and class labels -> the average of every class",
     "align": "averages -> the pose of the target in every volume",
+    "export": "volumes and poses -> a folder that RELION reconstructs from",
     "map-back": "averages and poses -> masks",
     "replace-outliers": "masks by alignment and by a network -> the network's for misfits",
     "calibrate": "mapped-back averages -> probability of every voxel, expected IoU of every mask",

@@ -71,7 +71,7 @@ FILES = {
         "averages.csv",
         "averages.json",
     ],
-    "align": ["alignment.csv", "alignment.star"],
+    "align": ["alignment.csv"],
     "map_back": [
         "mapped_back.mrcs",
         "masks/consensus.mrcs",

@@ -1,6 +1,6 @@
 # Beyond the paper: averages of every class, poses of all targets, masks by alignment.
 # REQUIRED INPUTS: volumes.mrcs, gradcam.mrcs, predictions.csv (class labels only)
-# OUTPUTS: averages*.mrcs, averages.csv (FSC), alignment.{csv,star}, mapped_back.mrcs,
+# OUTPUTS: averages*.mrcs, averages.csv (FSC), alignment.csv, mapped_back.mrcs,
 # masks/consensus.mrcs (contour without a look at masks), masks/consensus_tuned.mrcs,
 # probability.mrcs, confidence.csv, figures/averages.png; masks/consensus_network.mrcs where the
 # baseline voxresnet_consensus is asked for
@@ -57,7 +57,6 @@ rule align:
         code=code("align"),
     output:
         alignment="results/{dataset}/seed{seed}/{variant}/alignment.csv",
-        star="results/{dataset}/seed{seed}/{variant}/alignment.star",
     log:
         "logs/{dataset}/seed{seed}/{variant}/align.log",
     benchmark:
@@ -78,7 +77,7 @@ rule align:
         + TABLES
         + " --predictions {input.predictions:q} --averages {input.averages:q} "
         "--spectra {input.spectra:q} --averages-record {input.averages_record:q} "
-        "--alignment {output.alignment:q} --star {output.star:q} "
+        "--alignment {output.alignment:q} "
         "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
 
 

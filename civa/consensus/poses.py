@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import gemmi
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -60,6 +59,16 @@ def relion_angles_deg(matrices: Matrices) -> NDArray[np.float64]:
 def from_relion_angles_deg(angles: NDArray[np.float64]) -> Matrices:
     """Return matrices (n, 3, 3) that act on z, y, x from the angles of `relion_angles_deg`."""
     return to_matrices(Rotation.from_euler("ZYZ", angles, degrees=True).inv())
+
+
+def relion_origins_angstrom(
+    offsets: NDArray[np.float64], voxel_size_angstrom: float
+) -> NDArray[np.float64]:
+    """Return rlnOriginXAngst, YAngst and ZAngst (n, 3) from offsets (n, 3) z, y, x in voxels.
+
+    RELION's origins move the particle back to the middle of the box, before it is turned.
+    """
+    return -voxel_size_angstrom * offsets[:, ::-1]
 
 
 def shift_grid(radius: float) -> NDArray[np.float64]:
@@ -161,48 +170,3 @@ def read_poses(
     quaternions = table[[f"quaternion_{axis}" for axis in "xyzw"]].to_numpy(dtype=float)
     offsets = table[[f"shift_{axis}" for axis in "zyx"]].to_numpy(dtype=float)
     return table, to_matrices(Rotation.from_quat(quaternions)), offsets
-
-
-def relion_star(
-    particles: pd.DataFrame,
-    matrices: Matrices,
-    offsets: NDArray[np.float64],
-    *,
-    stack: str,
-    box_voxels: int,
-    voxel_size_angstrom: float,
-) -> str:
-    """Poses as a STAR file of RELION (3.1 and later): optics, then one row per particle.
-
-    Parameters
-    ----------
-    particles
-        Columns ``id``, ``average`` (its number, RELION's class) and ``score``.
-    matrices, offsets
-        (n, 3, 3) and (n, 3) from the middle of the box, z, y, x, in voxels.
-    stack
-        Name of the stack that holds the volumes.
-    """
-    document = gemmi.cif.Document()
-    optics = document.add_new_block("optics")
-    columns = ["OpticsGroup", "ImagePixelSize", "ImageSize", "ImageDimensionality"]
-    optics.init_loop("_rln", columns).add_row(
-        ["1", f"{voxel_size_angstrom:g}", str(box_voxels), "3"]
-    )
-    angles = relion_angles_deg(matrices)
-    origins = -voxel_size_angstrom * offsets[:, ::-1]  # what brings the particle to the middle
-    values = {
-        "ImageName": [f"{row:06d}@{stack}" for row in range(1, len(particles) + 1)],
-        "TomoParticleName": [gemmi.cif.quote(str(name)) for name in particles["id"]],
-        "ClassNumber": [str(number) for number in particles["average"]],
-        "OpticsGroup": ["1"] * len(particles),
-    }
-    for i, name in enumerate(("Rot", "Tilt", "Psi")):
-        values[f"Angle{name}"] = [f"{angle:.3f}" for angle in angles[:, i]]
-    for i, axis in enumerate("XYZ"):
-        values[f"Origin{axis}Angst"] = [f"{origin:.3f}" for origin in origins[:, i]]
-    values["LogLikeliContribution"] = [f"{score:.3f}" for score in particles["score"]]
-    loop = document.add_new_block("particles").init_loop("_rln", list(values))
-    for row in zip(*values.values(), strict=True):
-        loop.add_row(list(row))
-    return document.as_string()

@@ -13,9 +13,9 @@ from civa.consensus.alignment import Aligner
 from civa.consensus.assignment import Assignment
 from civa.consensus.averages import Averages
 from civa.consensus.centres import blobs_of, centres_of
-from civa.consensus.poses import Poses, pose_columns, relion_star
+from civa.consensus.poses import Poses, pose_columns
 from civa.consensus.subtomograms import Subtomograms
-from civa.data.files import write_csv, write_text
+from civa.data.files import write_csv
 from civa.data.particles import ParticleSet, read_defocus, read_predictions
 from civa.data.stack import Stack, open_volumes
 from civa.training.loop import set_up_torch
@@ -34,7 +34,6 @@ def run(
     averages_record: Path,
     *,
     alignment: Path,
-    star: Path,
     least_trust: float = -3.0,
     least_confidence: float = 0.95,
     other_centres: int = 4,
@@ -48,7 +47,7 @@ def run(
     average's training volumes.  Where the classifier is less sure than ``least_confidence``, or a
     volume fits badly or too well, other classes than that of the column ``told`` are tried; below
     ``least_trust``, or with a score that chance would reach, the ``other_centres`` brightest blobs
-    as well (`civa.consensus.assignment`).  ``star`` holds the same poses as RELION reads them.
+    as well (`civa.consensus.assignment`).
     """
     device = set_up_torch(0, threads, gpu)
     data = ParticleSet(particles, split)
@@ -79,15 +78,6 @@ def run(
     table = _table(data, found)
     columns = pose_columns(found.poses.matrices, found.poses.centres - middle)
     write_csv(alignment, table.assign(**columns))
-    listed = relion_star(
-        table,
-        found.poses.matrices,
-        found.poses.centres - middle,
-        stack=volumes.name,
-        box_voxels=stack.shape[1],
-        voxel_size_angstrom=stack.voxel_size_angstrom,
-    )
-    write_text(star, listed)
 
 
 def _aligner(
