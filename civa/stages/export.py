@@ -58,12 +58,11 @@ def run(
             f"{volumes} holds {len(stack)} volumes, but {alignment} lists {len(table)}: give the "
             "stack that was aligned"
         )
-    optics = _optics(averages_record, stack.shape[-1], voxel_size)
+    optics = _optics(averages_record, stack.shape[-1] + stack.shape[-1] % 2, voxel_size)
     rows = _chosen(table, alignment, only_class, only_average, include_misfits=include_misfits)
     names = [_file_name(row, table["id"][row]) for row in rows]
     for row, name in zip(rows, names, strict=True):
-        # float32 always: RELION 3.1 reads no 16-bit floats
-        write_volume(folder / name, stack[row].astype(np.float32), voxel_size_angstrom=voxel_size)
+        write_volume(folder / name, _for_relion(stack[row]), voxel_size_angstrom=voxel_size)
     angles = relion_angles_deg(matrices[rows])
     origins = relion_origins_angstrom(offsets[rows], voxel_size)
     listed = _particles(table.iloc[rows], names, angles, origins)
@@ -120,6 +119,15 @@ def _file_name(row: int, identity: str) -> str:
     """
     safe = re.sub(r"[^A-Za-z0-9]+", "-", identity).strip("-")[:40]
     return f"particles/{row + 1:06d}_{safe}.mrc" if safe else f"particles/{row + 1:06d}.mrc"
+
+
+def _for_relion(volume: NDArray) -> NDArray[np.float32]:
+    """Return a volume (d, h, w) as RELION 3.1 can use it: float32, with even edges.
+
+    A plane of zeros before the first one makes an edge of n even, and the middle stays in its
+    place: from n // 2 to (n + 1) // 2.
+    """
+    return np.pad(volume.astype(np.float32), [(edge % 2, 0) for edge in volume.shape])
 
 
 def _optics(averages_record: Path, box_voxels: int, voxel_size_angstrom: float) -> pd.DataFrame:
