@@ -1,12 +1,13 @@
 # make demo: the main job on phantoms.  make test: all tests.  make check: style and types.
 # make test-slurm: the workflow on a SLURM that it starts and stops on this machine.
+# make test-relion: RELION's reconstruction from what civa export writes.
 # Each sets up its own virtual environment in .venv first; make setup does only that.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: demo test test-slurm check format setup clean
+.PHONY: demo test test-slurm test-relion check format setup clean
 
 demo: .venv/ready
 	$(SNAKEMAKE) --profile profiles/local
@@ -29,6 +30,15 @@ test-slurm: .venv/ready
 	|| { echo "these tests need slurmctld, slurmd and munged: install SLURM, or be root on Debian"; \
 	  exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slurm -rs --durations=0
+
+# Debian's package; a RELION that is there already is used. In make test, these tests run or say
+# that RELION is missing.
+test-relion: .venv/ready
+	@command -v relion_reconstruct >/dev/null \
+	|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	  --no-install-recommends relion; } \
+	|| { echo "these tests need relion_reconstruct: install RELION, or be root on Debian"; exit 1; }
+	$(BIN)/python -m pytest -m relion -rsP
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from civa.consensus.poses import (
     from_relion_angles_deg,
     grid_spacing_deg,
     relion_angles_deg,
+    relion_origins_angstrom,
     robust_level,
     rotation_grid,
     shift_grid,
@@ -51,6 +52,33 @@ def test_relion_angles_turn_the_particle_back():
     # RELION's Euler matrix for rot = tilt = 0 is a turn of the frame by psi about z.
     psi = from_relion_angles_deg(np.array([[0.0, 0.0, 90.0]]))[0]
     assert psi @ [0, 0, 1] == pytest.approx([0, -1, 0])  # x -> -y
+
+
+def euler_matrix_of_relion(rot: float, tilt: float, psi: float) -> list[list[float]]:
+    """RELION's matrix from reference to particle, x, y, z, element by element (its euler.cpp)."""
+    ca, cb, cg = (np.cos(np.deg2rad(angle)) for angle in (rot, tilt, psi))
+    sa, sb, sg = (np.sin(np.deg2rad(angle)) for angle in (rot, tilt, psi))
+    return [
+        [cg * cb * ca - sg * sa, cg * cb * sa + sg * ca, -cg * sb],
+        [-sg * cb * ca - cg * sa, -sg * cb * sa + cg * ca, sg * sb],
+        [sb * ca, sb * sa, cb],
+    ]
+
+
+def test_relion_angles_mean_what_relion_computes_from_them():
+    generator = np.random.default_rng(7)
+    angles = generator.uniform([-180, 0, -180], [180, 180, 180], (50, 3))
+    matrices = from_relion_angles_deg(angles)
+    for given, matrix in zip(angles, matrices, strict=True):
+        # Ours act on z, y, x: both axes in the opposite order.
+        assert matrix[::-1, ::-1] == pytest.approx(np.array(euler_matrix_of_relion(*given)))
+    assert relion_angles_deg(matrices) == pytest.approx(angles)
+
+
+def test_relion_origins_bring_the_particle_back_to_the_middle():
+    # 1 voxel of 10 Å along z, -2 along y, 3 along x; RELION names x first, and moves back.
+    offsets = np.array([[1.0, -2.0, 3.0]])
+    assert relion_origins_angstrom(offsets, 10.0).tolist() == [[-30.0, 20.0, -10.0]]
 
 
 def test_small_turns_are_small_and_come_in_both_senses():

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gemmi
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.transform import Rotation
 from synthetic import EDGE, SHAPES, VOXEL, blobs, turned
 
-from civa.consensus.poses import from_relion_angles_deg, pose_columns, read_poses, to_matrices
+from civa.consensus.poses import pose_columns, read_poses, to_matrices
 from civa.data.files import read_json, write_csv, write_json
 from civa.data.particles import PARTS, UNANNOTATED
 from civa.data.stack import Stack, read_stack, write_stack
@@ -68,7 +67,6 @@ class Data:
             spectra=self.path("averages.csv"),
             averages_record=self.path("averages.json"),
             alignment=self.path("alignment.csv"),
-            star=self.path("alignment.star"),
             **settings,
         )
         return pd.read_csv(self.path("alignment.csv"), dtype={"id": str})
@@ -196,21 +194,6 @@ def test_masks_are_those_of_the_target_without_a_look_at_any(finished: Data) -> 
     assert choice["contour"] in (float(key) for key in choice["validation_miou"])
     best = max(choice["validation_miou"].values())
     assert choice["validation_miou"][str(choice["contour"])] == best
-
-
-def test_the_star_file_holds_the_same_poses_as_relion_reads_them(finished: Data) -> None:
-    table = pd.read_csv(finished.path("alignment.csv"), dtype={"id": str})
-    document = gemmi.cif.read(str(finished.path("alignment.star")))
-    assert [block.name for block in document] == ["optics", "particles"]
-    columns = [f"_rln{name}" for name in ("AngleRot", "AngleTilt", "AnglePsi")]
-    columns += [f"_rlnOrigin{axis}Angst" for axis in "XYZ"]
-    rows = [[float(v) for v in row] for row in document[1].find(columns)]
-    values = np.array(rows)
-    _, matrices, offsets = read_poses(finished.path("alignment.csv"), table)
-    assert from_relion_angles_deg(values[:, :3]) == pytest.approx(matrices, abs=1e-3)
-    assert values[:, 3:] == pytest.approx(-VOXEL * offsets[:, ::-1], abs=1e-2)
-    (name, particle) = document[1].find(["_rlnImageName", "_rlnTomoParticleName"])[7]
-    assert (name, gemmi.cif.as_string(particle)) == ("000008@volumes.mrcs", "007")
 
 
 @pytest.mark.parametrize("known", [True, False])
