@@ -1,6 +1,7 @@
 """The rooms of the package: imports point one way, and a room's ``__init__`` holds a sentence."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,15 @@ def test_a_room_begins_with_one_docstring_and_no_code(folder: Path) -> None:
     body = ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body
     allowed = 2 if folder == PACKAGE else 1  # the package states its version too
     assert ast.get_docstring(ast.Module(body, [])) and len(body) <= allowed
+
+
+def test_files_that_are_no_code_are_packaged() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    packaged = {
+        path
+        for package, patterns in project["tool"]["setuptools"]["package-data"].items()
+        for pattern in patterns
+        for path in PACKAGE.parent.joinpath(*package.split(".")).glob(pattern)
+    }
+    data = {path for path in PACKAGE.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert data and data <= packaged

@@ -219,3 +219,8 @@ _KEY = re.compile(
 def config_keys(text: str) -> list[str]:
     """Return the configuration keys (``section.key``) that an advice names."""
     return _KEY.findall(text)
+
+
+def split_at_keys(text: str) -> list[str]:
+    """Split a text at the configuration keys that it names: text, key, text, ..., text."""
+    return re.split(f"({_KEY.pattern})", text)

@@ -1,168 +1,127 @@
-"""Results in short: where the methods stand, data set by data set, in words and bars."""
+"""Results in short: where the methods stand, data set by data set."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from civa.evaluation.thresholds import LIMITS
 from civa.pipeline.config import BASE
 from civa.pipeline.runs import METHODS, TRIVIAL
-from civa.report.page import notice, verdict_marks
+from civa.report.page import render
+from civa.report.sections import Run, tally
 
 NOISE = LIMITS["trivial"].green  # points; a smaller lead is none
-# The last row of the method, and what stands in where it is missing.
-FINAL_ROWS = {"crf": "CIVA-Net with its CRF", "iva": "CIVA-Net (without a CRF)"}
+FINAL_ROWS = ("crf", "iva")  # the last row of the method, and what stands in where it is missing
 FULL = "voxresnet_full"
+
+Line = Mapping[str, Any]  # a line of the results; None where it has no number
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the methods stand on one data set.
+
+    Attributes
+    ----------
+    dataset
+        Its name.
+    scored
+        Method -> the line of its mIoU (per cent), for methods that have one.
+    reason
+        Why the method has no score, where the results say so.
+    verdicts
+        Verdict -> how often the ledgers of the data set's runs give it.
+    runs
+        How many runs have a ledger.
+    """
+
+    dataset: str
+    scored: Mapping[str, Line]
+    reason: str
+    verdicts: Mapping[str, int]
+    runs: int
+
+    @property
+    def final(self) -> str | None:
+        """The method's last row that has a score."""
+        return next((name for name in FINAL_ROWS if name in self.scored), None)
+
+    @property
+    def best(self) -> str | None:
+        """The trivial rule that is the best on the test images themselves."""
+        rules = [name for name in TRIVIAL if name in self.scored]
+        return max(rules, key=lambda name: self.scored[name]["mean"], default=None)
+
+    @property
+    def lead(self) -> float:
+        """Points of mIoU that the method is ahead of the best trivial rule; NaN without them."""
+        if self.final is None or self.best is None:
+            return np.nan
+        return self.scored[self.final]["mean"] - self.scored[self.best]["mean"]
+
+    @property
+    def outcome(self) -> str:
+        """The method against the best rule: behind, level, small (a lead), clear, or unknown."""
+        if np.isnan(self.lead):
+            return "unknown"
+        if self.lead <= 0:
+            return "behind" if self.lead < -0.05 else "level"  # as one decimal shows it
+        return "small" if self.lead < NOISE else "clear"
+
+    @property
+    def consensus_leads(self) -> bool:
+        """Whether CIVA-Consensus is better than the best trivial rule."""
+        ours = self.scored.get("consensus", {"mean": -np.inf})["mean"]
+        return self.best is not None and ours > self.scored[self.best]["mean"]
+
+    @property
+    def bars(self) -> list[str]:
+        """Methods to be drawn, from the trivial rule to full supervision and beyond."""
+        steps = (self.best or "", "gradcam", "cooccurrence", "iva", "crf", FULL, "consensus")
+        return [name for name in steps if name in self.scored]
 
 
 def in_short(
-    figures: pd.DataFrame,
-    datasets: Sequence[str],
-    ledgers: Mapping[tuple[str, str, str], pd.DataFrame],
-) -> str:
+    results: pd.DataFrame, datasets: Sequence[str], ledgers: Mapping[Run, pd.DataFrame]
+) -> Markup:
     """Say what came out, data set by data set.
 
     Parameters
     ----------
-    figures
+    results
         As `civa.report.results.collect` made them.
     datasets
         Names, in the order of the configuration.
     ledgers
         Run (data set, seed, variant) -> its ledger.
     """
-    blocks = []
-    for dataset in datasets:
-        found = figures[(figures["dataset"] == dataset) & (figures["figure"] == "miou")]
-        own = {run: table for run, table in ledgers.items() if run[0] == dataset}
-        blocks.append(f"<h3>{escape(dataset)}</h3>{_standing(found, bool(own))}{_tally(own)}")
-    return "".join(blocks)
+    titles = {name: method.title for name, method in METHODS.items()}
+    standings = [standing(results, dataset, ledgers) for dataset in datasets]
+    return render("in_short", standings=standings, titles=titles)
 
 
-def _standing(figures: pd.DataFrame, has_ledger: bool) -> str:
+def standing(results: pd.DataFrame, dataset: str, ledgers: Mapping[Run, pd.DataFrame]) -> Standing:
     """Set the method's mIoU beside the best trivial row and full supervision."""
-    base = {line["method"]: line for line in figures.to_dict("records") if line["variant"] == BASE}
-    scored = {name: line for name, line in base.items() if not np.isnan(line["mean"])}
-    final = next((name for name in FINAL_ROWS if name in scored), None)
-    if final is None:
-        instead = (
-            " The quality ledger says what can be said from the class labels alone."
-            if has_ledger
-            else ""
-        )
-        return notice(f"There is no score: {_why_unscored(base)}.{instead}")
-    rules = [name for name in TRIVIAL if name in scored]
-    best = max(rules, key=lambda name: scored[name]["mean"]) if rules else None
-    text = (
-        f"Trained on the class of each volume alone, {FINAL_ROWS[final]} reaches an "
-        f"mIoU of <strong>{_spread(scored[final])}</strong> {_basis(scored[final])}."
+    own = results[
+        (results["dataset"] == dataset)
+        & (results["figure"] == "miou")
+        & (results["variant"] == BASE)
+    ]
+    known = own.astype(object).where(own.notna(), None)
+    lines = {
+        line["method"]: {str(name): cell for name, cell in line.items()}
+        for line in known.to_dict("records")
+    }
+    notes = [lines[name]["notes"] for name in FINAL_ROWS if name in lines]
+    judged = [ledger["verdict"] for run, ledger in ledgers.items() if run[0] == dataset]
+    return Standing(
+        dataset,
+        scored={name: line for name, line in lines.items() if line["mean"] is not None},
+        reason=next(filter(None, notes), ""),
+        verdicts=tally(verdict for verdicts in judged for verdict in verdicts),
+        runs=len(judged),
     )
-    if best:
-        text += (
-            f" The best trivial rule ({escape(METHODS[best].title)}) reaches "
-            f"{_spread(scored[best])} without learning anything; it is the best on the test images "
-            "themselves, which flatters it."
-        )
-    if FULL in scored and scored[FULL]["mean"] > 0:
-        full = scored[FULL]
-        ratio = scored[final]["mean"] / full["mean"]
-        text += (
-            f" Trained on complete masks, {escape(METHODS[FULL].title)} reaches {_spread(full)} "
-            f"({_seeds(full)}): class labels get {ratio:.2f} of that."
-        )
-    return (
-        f"<p>{text}{_beyond(scored)}</p>{_warning(scored, final, best)}{_bars(scored, final, best)}"
-    )
-
-
-def _beyond(scored: Mapping[str, Mapping]) -> str:
-    """Say what the new method reaches, and what full supervision does."""
-    if "consensus" not in scored:
-        return ""
-    ours, full = scored["consensus"], scored.get(FULL)
-    text = (
-        f" {escape(METHODS['consensus'].title)}, which aligns every volume with the average of its "
-        "class and is told nothing but the class either, reaches "
-        f"<strong>{_spread(ours)}</strong>"
-    )
-    if full is not None and full["mean"] > 0:
-        text += f", {ours['mean'] / full['mean']:.2f} of full supervision"
-    return f"{text}."
-
-
-def _why_unscored(base: Mapping[str, Mapping]) -> str:
-    notes = [base[name]["notes"] for name in FINAL_ROWS if name in base]
-    return escape(next(filter(None, notes), "no run of the method is finished"))
-
-
-def _spread(line: Mapping) -> str:
-    spread = "" if np.isnan(line["sd"]) else f"\u00a0±\u00a0{line['sd']:.1f}"
-    return f"{line['mean']:.1f}{spread}"
-
-
-def _basis(line: Mapping) -> str:
-    n = int(line["n"])
-    images = f"{n} test image{'' if n == 1 else 's'}"
-    if not np.isnan(line["low"]):
-        images += f", 95 % interval {line['low']:.1f} to {line['high']:.1f}"
-    repeats = "" if line["seeds"] == 1 else "mean and standard deviation over "
-    return f"({repeats}{_seeds(line)}; {images})"
-
-
-def _seeds(line: Mapping) -> str:
-    return "one seed" if line["seeds"] == 1 else f"{line['seeds']:.0f} seeds"
-
-
-def _warning(scored: Mapping[str, Mapping], final: str, best: str | None) -> str:
-    """Warn plainly where the method is no better than the best trivial rule."""
-    if best is None:
-        return notice(
-            "No trivial rule is scored, so nothing shows whether the training was worth it.",
-            "caution",
-        )
-    lead = scored[final]["mean"] - scored[best]["mean"]
-    if lead <= 0:
-        behind = f"is {-lead:.1f} points behind it" if lead < -0.05 else "is level with it"
-        ours = scored.get("consensus", {"mean": -np.inf})["mean"]
-        instead = METHODS["consensus"].title if ours > scored[best]["mean"] else "the trivial rule"
-        return notice(
-            "<strong>Warning: here the paper's method does not beat the best trivial rule;"
-            f"</strong> it {behind}. Use {escape(instead)}, or see what the ledger advises.",
-            "warning",
-        )
-    if lead < NOISE:
-        return notice(
-            f"The lead over the best trivial rule is {lead:.1f} points, no more than other test "
-            "images would change.",
-            "caution",
-        )
-    return ""
-
-
-def _bars(scored: Mapping[str, Mapping], final: str, best: str | None) -> str:
-    """Draw the steps of the method as bars, between trivial rule and full supervision."""
-    rows = []
-    for name in (best or "", "gradcam", "cooccurrence", "iva", "crf", FULL, "consensus"):
-        if name not in scored:
-            continue
-        title, kind = METHODS[name].title, "own" if name == final else ""
-        if name == best:
-            title, kind = f"best trivial: {title}", "trivial"
-        width = min(100.0, max(0.0, scored[name]["mean"]))
-        rows.append(
-            f'<tr class="{kind}"><th scope="row">{escape(title)}</th>'
-            f'<td><span class="bar" style="width:{width:.1f}%"></span></td>'
-            f"<td>{_spread(scored[name])}</td></tr>"
-        )
-    head = '<caption class="soft">mIoU in per cent, test images; full width is 100</caption>'
-    return f'<table class="bars">{head}<tbody>{"".join(rows)}</tbody></table>'
-
-
-def _tally(ledgers: Mapping[tuple[str, str, str], pd.DataFrame]) -> str:
-    if not ledgers:
-        return "<p>No quality ledger was made.</p>"
-    marks = verdict_marks(pd.concat(ledgers.values())["verdict"])
-    runs = f"{len(ledgers)} run{'' if len(ledgers) == 1 else 's'}"
-    return f'<p><a href="#quality-ledger">Quality ledger</a>, {runs}: {marks}</p>'

@@ -1,196 +1,156 @@
-"""Sections of the report: quality ledger, tables, figures, cost, inputs, software.
+"""Sections of the report: each arranges its data and fills its template with them."""
 
-Everything that is not written here, names and configuration above all, is escaped.
-"""
-
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
-from civa.evaluation.thresholds import LIMITS, config_keys
+from civa.evaluation.thresholds import LIMITS, VERDICTS
 from civa.pipeline.runs import run_of, run_title
 from civa.report.benchmarks import duration, memory
-from civa.report.page import (
-    folded,
-    html_image,
-    html_table,
-    notice,
-    scrolled,
-    verdict_mark,
-    verdict_marks,
+from civa.report.page import caption, data_uri, render
+from civa.report.tables import NOT_AVAILABLE, Layout
+
+# Figures in the order of the pipeline; others follow.
+ORDER = (
+    *("overview", "compare", "averages", "training"),
+    *("sweeps", "confusion", "refinement", "distributions"),
 )
-from civa.report.tables import Layout
-from civa.report.wording import FIGURES, GLOSSARY
+OVERALL = "stress_tests"  # the figure of all data sets together
 
-LONG_LIST = 25  # files; a longer list is folded
-
-
-def with_code(text: str) -> str:
-    """Escape a text and set its configuration keys as code."""
-    found = escape(text)
-    for key in sorted(set(config_keys(text)), key=len, reverse=True):
-        found = re.sub(rf"\b{re.escape(key)}\b(?!</code>|[a-z_])", f"<code>{key}</code>", found)
-    return found
+Run = tuple[str, str, str]  # data set, seed, variant
 
 
-def glossary() -> str:
-    """Explain the words of the page."""
-    terms = "".join(
-        f"<dt>{escape(term)}</dt><dd>{escape(text[0].upper() + text[1:])}</dd>"
-        for term, text in GLOSSARY.items()
-    )
-    return f"<dl>{terms}</dl>"
+@dataclass(frozen=True)
+class Figure:
+    """A picture, its title, and how to read it."""
+
+    title: str
+    text: str
+    source: str
+
+    @classmethod
+    def read(cls, path: Path) -> "Figure":
+        """Read a PNG; its name leads to its caption."""
+        return cls(*caption(path.stem), data_uri(path.read_bytes()))
 
 
-def quality(ledgers: Mapping[tuple[str, str, str], pd.DataFrame]) -> str:
+def glossary() -> Markup:
+    """Explain the terms of the page."""
+    return render("glossary")
+
+
+def tally(verdicts: Iterable[str]) -> dict[str, int]:
+    """Count the verdicts of each kind that occurs, the best kind first."""
+    counts = Counter(verdicts)
+    return {name: counts[name] for name in VERDICTS if counts[name]}
+
+
+def quality(ledgers: Mapping[Run, pd.DataFrame]) -> Markup:
     """Show the ledger of every run, and why its limits stand where they do."""
-    if not ledgers:
-        return "<p>No run has a ledger: it is made once masks and scores of a run are there.</p>"
-    parts = [
-        "<p>Every stage is checked on its own, since a late stage cannot repair an early one: "
-        "read from the top, and begin with the first line that is not green. Checks that need a "
-        "ground truth are n/a where there is none; the others use the class labels alone.</p>"
+    runs = [
+        {
+            "title": run_title(*run),
+            "is_open": is_first,
+            "verdicts": tally(ledger["verdict"]),
+            "groups": {
+                stage: [_ledger_line(line) for line in lines.to_dict("records")]
+                for stage, lines in ledger.groupby("stage", sort=False)
+            },
+        }
+        for (run, ledger), is_first in zip(ledgers.items(), _first_of_dataset(ledgers), strict=True)
     ]
-    shown: set[str] = set()
-    for run, ledger in ledgers.items():
-        marks = verdict_marks(ledger["verdict"])
-        title = run_title(*run)
-        parts.append(
-            folded(
-                f"{escape(title)} {marks}",
-                _ledger_table(ledger, f"Quality ledger: {title}"),
-                is_open=run[0] not in shown,
-            )
-        )
-        shown.add(run[0])
-    limits = pd.DataFrame(
-        [(limit.check, limit.unit, limit.expected, limit.reason) for limit in LIMITS.values()],
-        columns=["check", "unit", "expected", "why"],
-    )
-    parts.append(folded("Why the limits stand there", html_table(limits, "Limits", kind="text")))
-    return "".join(parts)
+    limits = [(limit.check, limit.unit, limit.expected, limit.reason) for limit in LIMITS.values()]
+    return render("quality", ledgers=runs, limits=limits)
 
 
-def _ledger_table(ledger: pd.DataFrame, caption: str) -> str:
-    head = (
-        '<thead><tr><th scope="col">Check</th><th scope="col" class="number">Value</th>'
-        '<th scope="col">Expected</th><th scope="col">Verdict</th></tr></thead>'
-    )
-    groups = []
-    for stage, lines in ledger.groupby("stage", sort=False):
-        rows = [_ledger_row(line) for line in lines.to_dict("records")]
-        title = str(stage)[:1].upper() + str(stage)[1:]
-        name = f'<tr><th scope="rowgroup" colspan="4">{escape(title)}</th></tr>'
-        groups.append(f"<tbody>{name}{''.join(rows)}</tbody>")
-    table = f"<caption>{escape(caption)}</caption>{head}{''.join(groups)}"
-    return scrolled(f'<table class="ledger">{table}</table>', caption)
+def _first_of_dataset(runs: Iterable[Run]) -> list[bool]:
+    """Tell of every run whether none of its data set came before."""
+    datasets = [dataset for dataset, _, _ in runs]
+    return [name not in datasets[:place] for place, name in enumerate(datasets)]
 
 
-def _ledger_row(line: Mapping) -> str:
+def _ledger_line(line: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    """Write the numbers of a line out, with a sign of their own for minus."""
     style = ".1f" if line["unit"] in ("%", "points") else "g"
     value = f"{line['value']:{style}} {line['unit']}".replace("-", "−")
-    value = "n/a" if pd.isna(line["value"]) else escape(value)
-    advice = ""
-    if line["advice"]:
-        advice = f'<p class="advice"><strong>Try:</strong> {with_code(line["advice"])}</p>'
-    return (
-        f'<tr><th scope="row">{escape(line["check"])}{advice}</th><td class="number">{value}</td>'
-        f'<td class="soft">{escape(line["expected"].replace(" -", " −"))}</td>'
-        f"<td>{verdict_mark(line['verdict'])}</td></tr>"
-    )
+    return {
+        **line,
+        "value": NOT_AVAILABLE if pd.isna(line["value"]) else value,
+        "expected": line["expected"].replace(" -", " −"),
+    }
 
 
-def score_tables(layouts: Sequence[Layout]) -> str:
+def score_tables(layouts: Sequence[Layout]) -> Markup:
     """Show tables with their notes."""
-    parts = [
-        html_table(part.table, part.title, kind="scores")
-        + '<ul class="notes">'
-        + "".join(f"<li>{escape(note)}</li>" for note in part.notes)
-        + "</ul>"
+    tables = [
+        {
+            "columns": list(part.table.columns),
+            "rows": part.table.to_numpy().tolist(),
+            "title": part.title,
+            "notes": part.notes,
+        }
         for part in layouts
         if len(part.table)
     ]
-    return "".join(parts) or "<p>There is no table: nothing was scored.</p>"
+    return render("tables", tables=tables)
 
 
-def pictures(paths: Iterable[Path]) -> str:
+def figures(paths: Iterable[Path]) -> Markup:
     """Show the figures of every run, each with how to read it."""
-    runs: dict[tuple[str, str, str], list[Path]] = {}
-    order = list(FIGURES)
-    parts = []
+    by_run: dict[Run, list[Path]] = {}
+    overall = []
     for path in paths:
-        if path.stem == "stress_tests":
-            parts.append(_picture(path, "all data sets"))
+        if path.stem == OVERALL:
+            overall.append(Figure.read(path))
         else:
-            runs.setdefault(run_of(path, below=1), []).append(path)
-    shown: set[str] = set()
-    for run, files in runs.items():
-        title = run_title(*run)
-        known = sorted(
-            files, key=lambda p: order.index(p.stem) if p.stem in FIGURES else len(order)
-        )
-        images = "".join(_picture(path, title) for path in known)
-        parts.append(folded(escape(title), images, is_open=run[0] not in shown))
-        shown.add(run[0])
-    return "".join(parts) or "<p>There is no figure: none was drawn.</p>"
+            by_run.setdefault(run_of(path, below=1), []).append(path)
+    runs = [
+        {
+            "title": run_title(*run),
+            "is_open": is_first,
+            "figures": [Figure.read(path) for path in sorted(files, key=_place)],
+        }
+        for (run, files), is_first in zip(by_run.items(), _first_of_dataset(by_run), strict=True)
+    ]
+    return render("figures", overall=overall, runs=runs)
 
 
-def _picture(path: Path, run: str) -> str:
-    name, text = FIGURES.get(path.stem, (path.stem, ""))
-    caption = f"<strong>{escape(name)}.</strong> {escape(text)}"
-    return html_image(path, f"{name}: {run}", caption)
+def _place(path: Path) -> int:
+    return ORDER.index(path.stem) if path.stem in ORDER else len(ORDER)
 
 
-def cost_tables(measured: pd.DataFrame, datasets: Sequence[str]) -> str:
+def cost_tables(measured: pd.DataFrame, datasets: Sequence[str]) -> Markup:
     """Show what every stage took, data set by data set, from `costs`."""
-    if measured.empty:
-        return "<p>No benchmark was found: nothing is known about time and memory.</p>"
     known = [name for name in datasets if (measured["dataset"] == name).any()]
     others = [name for name in measured["dataset"].unique() if name not in known]
-    parts = [
-        f"<p>All jobs one after the other: {duration(measured['seconds'].sum())}; the largest took "
-        f"{memory(measured['megabytes'].max())}. Wall time and peak memory of each job are those "
-        "of the last time that it ran; jobs that run side by side finish sooner than their sum, "
-        "and other work on the machine makes them slower.</p>"
-    ]
-    for dataset in (*known, *others):
-        own = measured[measured["dataset"] == dataset]
-        total = ("total", own["jobs"].sum(), own["seconds"].sum(), own["megabytes"].max())
-        lines = [*own[["stage", "jobs", "seconds", "megabytes"]].itertuples(index=False), total]
-        cells = [(stage, f"{n:d}", duration(s), memory(m)) for stage, n, s, m in lines]
-        columns = ["stage", "jobs", "wall time", "peak memory"]
-        table = pd.DataFrame(cells, columns=columns)
-        parts.append(html_table(table, f"Cost: {dataset}", total=True))
-    return "".join(parts)
+    tables = {
+        dataset: _cost_rows(measured[measured["dataset"] == dataset])
+        for dataset in (*known, *others)
+    }
+    seconds, megabytes = measured["seconds"].sum(), measured["megabytes"].max()
+    return render("cost", tables=tables, seconds=seconds, megabytes=megabytes)
 
 
-def input_list(found: Mapping[Path, str]) -> str:
+def _cost_rows(measured: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+    """Return one row of text per stage, and their sum."""
+    jobs, seconds, megabytes = (measured[name] for name in ("jobs", "seconds", "megabytes"))
+    total = ("total", jobs.sum(), seconds.sum(), megabytes.max())
+    lines = [*zip(measured["stage"], jobs, seconds, megabytes, strict=True), total]
+    return [(stage, f"{n:d}", duration(s), memory(m)) for stage, n, s, m in lines]
+
+
+def input_list(found: Mapping[Path, str]) -> Markup:
     """List files that no stage made, and the SHA-256 of their content."""
-    if not found:
-        return "<p>No record of the inputs was found.</p>"
-    rows = "".join(
-        f'<tr><th scope="row">{escape(path.as_posix())}</th>'
-        f'<td class="hash">{escape(content)}</td></tr>'
-        for path, content in sorted(found.items())
-    )
-    caption = f"{len(found)} file{'' if len(found) == 1 else 's'} that results were made from"
-    table = scrolled(
-        f'<table class="text"><caption>{caption}</caption><thead><tr><th scope="col">file</th>'
-        f'<th scope="col">SHA-256</th></tr></thead><tbody>{rows}</tbody></table>',
-        caption,
-    )
-    intro = (
-        "<p>What the user brought, and what was downloaded or built from nothing. The sums are "
-        "of the content that was read when results were made; <code>sha256sum FILE</code> shows "
-        "whether a file is still the same.</p>"
-    )
-    return intro + (folded(caption, table) if len(found) > LONG_LIST else table)
+    files = [(path.as_posix(), content) for path, content in sorted(found.items())]
+    return render("inputs", files=files)
 
 
-def software(versions: Mapping[str, Sequence[str]], config: str) -> str:
+def software(versions: Mapping[str, Sequence[str]], config: str) -> Markup:
     """Show what made the results, and with which settings.
 
     Parameters
@@ -200,14 +160,6 @@ def software(versions: Mapping[str, Sequence[str]], config: str) -> str:
     config
         The configuration as YAML.
     """
-    table = pd.DataFrame(
-        [(name, ", ".join(found) or "unknown") for name, found in versions.items()],
-        columns=["software", "version"],
-    )
+    rows = [(name, ", ".join(found) or "unknown") for name, found in versions.items()]
     mixed = [name for name, found in versions.items() if len(found) > 1]
-    remark = ""
-    if mixed:
-        names = escape(", ".join(mixed))
-        remark = notice(f"Results were made with more than one version of: {names}.", "caution")
-    shown = folded("Configuration of this report (YAML)", f"<pre>{escape(config)}</pre>")
-    return remark + html_table(table, "Software that made the results", kind="text") + shown
+    return render("software", versions=rows, mixed=mixed, config=config)

@@ -45,18 +45,18 @@ def run(
     datasets = [str(name) for name in settings["datasets"]]
     scores = read_figures(tables)
     judged = {run_of(path): read_ledger(path) for path in ledgers}
+    benchmarked = costs(measured_jobs(settings, Path(benchmarks)))
     sections = {
-        "In short": in_short(scores, datasets, judged),
-        "How to read this": report.glossary(),
-        "Quality ledger": report.quality(judged),
-        "Tables": report.score_tables(layouts(scores, settings)),
-        "Figures": report.pictures(figures),
-        "Cost": report.cost_tables(costs(measured_jobs(settings, Path(benchmarks))), datasets),
-        "Inputs": report.input_list(_inputs(products)),
-        "Software and configuration": report.software(_versions(products), config),
+        "in_short": in_short(scores, datasets, judged),
+        "glossary": report.glossary(),
+        "quality": report.quality(judged),
+        "tables": report.score_tables(layouts(scores, settings)),
+        "figures": report.figures(figures),
+        "cost": report.cost_tables(benchmarked, datasets),
+        "inputs": report.input_list(_inputs(products)),
+        "software": report.software(_versions(products), config),
     }
-    lead = f"Segmentation from image-level labels. Data sets: {', '.join(datasets)}."
-    write_text(out, html_page("CIVA report", lead, sections))
+    write_text(out, html_page(datasets, sections))
 
 
 def _inputs(products: Iterable[Path]) -> dict[Path, str]:

@@ -28,7 +28,7 @@ def imported(source: Path) -> set[Path]:
 def test_sources_are_closed_under_import(stage: str) -> None:
     found = set(stage_sources(stage))
     assert PACKAGE / "stages" / f"{stage}.py" in found
-    assert all(imported(source) <= found for source in found)
+    assert all(imported(source) <= found for source in found if source.suffix == ".py")
 
 
 def test_sources_hold_no_more_than_the_stage_needs() -> None:
@@ -41,6 +41,36 @@ def test_sources_hold_no_more_than_the_stage_needs() -> None:
 def test_a_module_imported_as_a_whole_is_a_source() -> None:
     plots = PACKAGE / "report" / "plots"
     assert {plots / "scores.py", plots / "training.py"} <= set(stage_sources("plot_charts"))
+
+
+def test_templates_style_and_captions_are_sources_of_the_report_and_of_nothing_else() -> None:
+    folder = PACKAGE / "report" / "templates"
+    data = {path for path in folder.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert {"page.html.j2", "style.css", "icon.png", "overview.rst"} <= {p.name for p in data}
+    assert data <= set(stage_sources("report"))
+    words = {*data, PACKAGE / "report" / "page.py", PACKAGE / "report" / "sections.py"}
+    others = {stage for stage in STAGES if words & set(stage_sources(stage))} - {"report"}
+    assert others == set()
+
+
+@pytest.mark.parametrize(
+    ("statement", "names_data"),
+    [
+        ("from civa.report import templates", True),
+        ("import civa.report.templates", True),
+        ("from civa.report import tables", False),
+        ("from civa import __version__", False),
+        ("import civa", False),
+        ("from jinja2 import templates", False),
+    ],
+)
+def test_data_is_a_source_where_its_own_package_is_imported(
+    statement: str, names_data: bool, tmp_path: Path
+) -> None:
+    source = tmp_path / "stage.py"
+    source.write_text(statement + "\n")
+    style = PACKAGE / "report" / "templates" / "style.css"
+    assert (style in sources.imports(source)) == names_data
 
 
 def test_every_stage_has_its_file() -> None:

@@ -8,28 +8,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from jinja2 import UndefinedError
 
 from civa.cli import main
 from civa.evaluation.ledger import COLUMNS, LIMITS, line
+from civa.evaluation.thresholds import VERDICTS
 from civa.pipeline.config import BASE
 from civa.pipeline.provenance import digests, write_record
 from civa.pipeline.runs import run_of
+from civa.report import templates
 from civa.report.benchmarks import costs, duration, measured_jobs, memory
 from civa.report.headline import in_short
-from civa.report.page import MARKS, anchor, html_image, html_table, verdict_mark
+from civa.report.page import anchor, caption, environment, render
 from civa.report.plots.slices import Example, overview
 from civa.report.sections import (
+    ORDER,
+    OVERALL,
     cost_tables,
+    figures,
     glossary,
     input_list,
-    pictures,
     quality,
     score_tables,
     software,
-    with_code,
 )
 from civa.report.tables import Layout
-from civa.report.wording import FIGURES
 
 VOID = {"meta", "link", "img", "br"}
 RUN = ("mine", "1", BASE)
@@ -60,7 +63,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not {"style", "title"} & set(self.open):
-            self.text += data
+            as_it_stands = "pre" in self.open
+            self.text += data if as_it_stands else re.sub("[ \n]+", " ", data)
 
     def values(self, *keys: str) -> list[str]:
         return [value for key, value in self.attributes if key in keys]
@@ -107,45 +111,51 @@ def benchmark(path: Path, seconds: float, memory: str) -> Path:
 # --- elements ---------------------------------------------------------------------------------
 
 
+def element(name: str, *arguments: object, **named: object) -> str:
+    """What an element of the page becomes: a macro of elements.html.j2."""
+    module = environment().get_template("elements.html.j2").module
+    return str(getattr(module, name)(*arguments, **named))
+
+
 def test_tables_name_their_rows_and_columns_and_have_a_caption() -> None:
-    table = pd.DataFrame({"method": ["CRF", "sum"], "mIoU": ["1.0 ± 0.1", np.nan]})
-    found = Page(html_table(table, "Table 1", total=True))
+    rows = [["CRF", "1.0 ± 0.1"], ["sum", "n/a"]]
+    found = Page(element("table", ["method", "mIoU"], rows, "Table 1", total=True))
     assert found.values("scope") == ["col", "col", "row", "row"]
     assert found.names.count("caption") == found.names.count("tfoot") == 1
     assert "Table 1" in found.text
     assert "1.0 ± 0.1" in found.text
     assert "n/a" in found.text
-    assert "nan" not in found.text.lower()
 
 
 def test_a_cell_of_a_user_is_text() -> None:
-    table = pd.DataFrame({NASTY: [NASTY], "n": [NASTY]})
-    found = Page(html_table(table, NASTY))
+    found = Page(element("table", [NASTY, "n"], [[NASTY, NASTY]], NASTY, kind=NASTY))
     assert found.text.count(NASTY) == 4
     assert "b" not in found.names
     assert "onclick" not in dict(found.attributes)
 
 
 def test_image_is_the_file_itself_and_has_a_text(tmp_path: Path) -> None:
-    path = picture(tmp_path / "overview.png")
-    found = Page(html_image(path, 'a "b" <c>', "how <strong>to</strong> read it"))
+    path = picture(tmp_path / NASTY / "seed1" / BASE / "figures" / 'a "b" <c>.png')
+    found = Page(figures([path]))
     (source,) = found.values("src")
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == path.read_bytes()
-    assert found.values("alt") == ['a "b" <c>']
+    assert found.values("alt") == [f'a "b" <c>: {NASTY}, seed 1']
     assert "strong" in found.names
-    assert "c" not in found.names
+    assert not {"b", "c"} & set(found.names)
 
 
-@pytest.mark.parametrize("verdict", MARKS)
-def test_verdicts_do_not_hang_on_their_colour(verdict: str) -> None:
-    found = Page(verdict_mark(verdict, 3)).text
-    assert found == f"{MARKS[verdict]} 3 {verdict}"
-    assert len(set(MARKS.values())) == len(MARKS)
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [("green", "✓ 3 green"), ("amber", "! 3 amber"), ("red", "✕ 3 red"), ("n/a", "– 3 n/a")],
+)
+def test_verdicts_do_not_hang_on_their_colour(verdict: str, words: str) -> None:
+    assert Page(element("verdict", verdict, 3)).text == words
+    assert verdict in VERDICTS
 
 
 def test_keys_of_the_configuration_are_set_as_code() -> None:
     text = "raise crf.search_volumes, crf.search: true & segment.threshold; not segment.default"
-    found = with_code(text)
+    found = element("with_keys", text)
     assert re.findall("<code>(.*?)</code>", found) == [
         *("crf.search_volumes", "crf.search", "segment.threshold", "segment.default"),
     ]
@@ -154,7 +164,12 @@ def test_keys_of_the_configuration_are_set_as_code() -> None:
 
 def test_every_advice_survives_its_markup() -> None:
     for limit in LIMITS.values():
-        assert Page(with_code(limit.advice)).text == limit.advice
+        assert Page(element("with_keys", limit.advice)).text == limit.advice
+
+
+def test_a_value_that_a_template_lacks_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'config' is undefined"):
+        render("software", versions=[], mixed=[])
 
 
 @pytest.mark.parametrize(
@@ -317,15 +332,29 @@ def test_tables_come_with_their_notes() -> None:
 def test_figures_come_in_their_order_with_how_to_read_them(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "mine" / "seed1" / BASE / "figures"
     names = ("training", "extra", "overview")
-    found = Page(pictures([picture(folder / f"{name}.png") for name in names]))
-    alts = [FIGURES["overview"][0], FIGURES["training"][0], "extra"]
-    assert found.values("alt") == [f"{alt}: mine, seed 1" for alt in alts]
-    assert FIGURES["training"][1] in found.text
+    found = Page(figures([picture(folder / f"{name}.png") for name in names]))
+    titles = ["The median test image of every class", "Training of every network", "extra"]
+    assert found.values("alt") == [f"{title}: mine, seed 1" for title in titles]
+    assert "one that is flat from the start has not learnt" in found.text
+
+
+def test_every_figure_has_a_caption_and_every_caption_a_figure() -> None:
+    files = Path(templates.__file__).parent / "captions"
+    assert {path.stem for path in files.iterdir()} == {*ORDER, OVERALL}
+    for name in (*ORDER, OVERALL):
+        title, text = caption(name)
+        assert title and text.endswith(".")
+        assert not set("*`_|<>") & set(title + text)  # it is reStructuredText, too: no markup
+
+
+def test_a_figure_that_nobody_knows_is_shown_by_its_name() -> None:
+    assert caption("extra") == ("extra", "")
+    assert caption("../page.html") == ("../page.html", "")
 
 
 def test_missing_parts_are_said_in_a_sentence() -> None:
     for section in (
-        *(quality({}), score_tables([]), pictures([]), cost_tables(costs([]), ["mine"])),
+        *(quality({}), score_tables([]), figures([]), cost_tables(costs([]), ["mine"])),
         input_list({}),
     ):
         assert re.fullmatch(r"<p>[A-Z].*\.</p>", section)
@@ -402,11 +431,11 @@ def make(folder: Path, *, mean: float = 60.0, complete: bool = True) -> str:
     run = folder / "results" / "mine" / "seed1" / BASE
     run.mkdir(parents=True)
     tables = folder / "figures.csv"
-    figures = ("miou", "class_miou", "miou_agnostic", "<b>")
+    names = ("miou", "class_miou", "miou_agnostic", "<b>")
     lines = [
-        {**figure_line(method, value), "figure": figure}
+        {**figure_line(method, value), "figure": name}
         for method, value in (("blob", mean - 10), ("crf", mean))
-        for figure in figures
+        for name in names
     ]
     pd.DataFrame(lines).to_csv(tables, index=False)
     command = ["report", "--tables", str(tables), "--out", str(folder / "report.html")]

@@ -1,0 +1,1 @@
+"""Text, markup and style of the report; whoever imports this package depends on its files."""
