@@ -249,6 +249,27 @@ def main_runs():
     return [run for _, variant, run in all_runs() if variant == civa_config.BASE]
 
 
+def drawn(name):
+    """A run's figure, with its caption and its place in Snakemake's own report."""
+    return report(
+        f"results/{{dataset}}/seed{{seed}}/{{variant}}/figures/{name}.png",
+        caption=f"../civa/report/templates/captions/{name}.rst",
+        category="{dataset}",
+        subcategory="seed {seed}",
+        labels={"figure": name},
+    )
+
+
+def for_all(path, caption):
+    """A table or page of all data sets, with its caption in Snakemake's own report."""
+    return report(
+        path,
+        caption=f"../workflow/report/{caption}.rst",
+        category="all data sets",
+        labels={"file": Path(path).name},
+    )
+
+
 def pictures():
     """The figures of every run of the method itself, and of all of them over conditions."""
     runs = [f"{run}/figures/{name}.png" for run in main_runs() for name in FIGURES]

@@ -191,7 +191,7 @@ rule plot_averages:
         templates=true_densities,
         code=code("plot_averages"),
     output:
-        "results/{dataset}/seed{seed}/{variant}/figures/averages.png",
+        drawn("averages"),
     log:
         "logs/{dataset}/seed{seed}/{variant}/plot_averages.log",
     group:

@@ -113,8 +113,11 @@ rule tables:
         particles=finished(PARTICLES.format(dataset=d) for d in config["datasets"]),
         code=code("tabulate"),
     output:
-        tables=TABULATED,
-        figures="results/tables/figures.csv",
+        tables=[
+            for_all(path, "table") if path.endswith(".csv") else path
+            for path in TABULATED
+        ],
+        figures=for_all("results/tables/figures.csv", "results"),
     log:
         "logs/tabulate.log",
     localrule: True
@@ -132,7 +135,12 @@ rule plot_conditions:
         figures="results/tables/figures.csv",
         code=code("plot_conditions"),
     output:
-        STRESS_TESTS,
+        report(
+            STRESS_TESTS,
+            caption="../civa/report/templates/captions/stress_tests.rst",
+            category="all data sets",
+            labels={"file": "stress_tests.png"},
+        ),
     log:
         "logs/plot_conditions.log",
     localrule: True
@@ -159,7 +167,7 @@ rule report:
         products=finished(row.scores for row in civa_runs.rows(config)),
         code=code("report"),
     output:
-        "results/report.html",
+        for_all("results/report.html", "page"),
     log:
         "logs/report.log",
     localrule: True

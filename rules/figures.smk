@@ -16,7 +16,7 @@ rule plot_overview:
         split=SPLIT,
         code=code("plot_overview"),
     output:
-        "results/{dataset}/seed{seed}/{variant}/figures/overview.png",
+        drawn("overview"),
     log:
         "logs/{dataset}/seed{seed}/{variant}/plot_overview.log",
     group:
@@ -44,7 +44,7 @@ rule plot_comparison:
         split=SPLIT,
         code=code("plot_comparison"),
     output:
-        "results/{dataset}/seed{seed}/{variant}/figures/compare.png",
+        drawn("compare"),
     log:
         "logs/{dataset}/seed{seed}/{variant}/plot_comparison.log",
     group:
@@ -71,10 +71,7 @@ rule plot_charts:
         split=SPLIT,
         code=code("plot_charts"),
     output:
-        **{
-            name: f"results/{{dataset}}/seed{{seed}}/{{variant}}/figures/{name}.png"
-            for name in CHARTS
-        },
+        **{name: drawn(name) for name in CHARTS},
     log:
         "logs/{dataset}/seed{seed}/{variant}/plot_charts.log",
     group:

@@ -1,5 +1,6 @@
 """The workflow itself: a small run, what reruns after which change, and repeatability."""
 
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,9 @@ from project import PARTS, ROOT, copy_repository, planned, snakemake
 
 from civa.data.stack import read_stack
 from civa.data.volume import write_volume
+from civa.report.paper_figures import TABLES
 from civa.report.results import read_figures
+from civa.report.sections import ORDER
 
 pytestmark = pytest.mark.workflow
 
@@ -118,6 +121,15 @@ def test_editing_the_crf_reruns_the_crf_and_what_follows(
     assert jobs["score"] == 4
 
 
+def test_editing_sentences_and_style_of_the_report_reruns_the_report_alone(
+    run: Path, restored: Callable[[str], Path]
+) -> None:
+    for name in ("in_short.html.j2", "style.css", "captions/overview.rst"):
+        template = restored(f"civa/report/templates/{name}")
+        template.write_text(template.read_text() + "\n")
+    assert planned(run) == {"report": 1, "all": 1}
+
+
 def test_editing_a_crf_value_reruns_the_crf_and_what_follows(
     run: Path, restored: Callable[[str], Path]
 ) -> None:
@@ -202,6 +214,21 @@ def test_the_same_seed_gives_the_same_masks_and_scores_also_offline(
         assert tables[0].read_text() == tables[1].read_text()
     if not offline:
         pytest.skip("the results are the same; there are no network namespaces here to be offline")
+
+
+def test_snakemake_s_own_report_holds_figures_and_tables_also_offline(run: Path) -> None:
+    offline = without_network()
+    snakemake(run, "--report", "snakemake.html", inside=offline)
+    page = (run / "snakemake.html").read_text(encoding="utf-8")
+    categories = json.loads(re.search(r"var categories = (\{.*\});", page).group(1))
+    figures = categories["small"]["seed 1"]
+    assert {Path(path).stem for path in figures} == set(ORDER)
+    (tables,) = categories["all data sets"].values()
+    csv = [*(table.name for table in TABLES), "figures"]
+    assert {Path(path).name for path in tables} == {*(f"{name}.csv" for name in csv), "report.html"}
+    assert "The median test image of every class." in page  # the captions of our own report
+    if not offline:
+        pytest.skip("it was made; there are no network namespaces here to be offline")
 
 
 def test_scoring_refuses_masks_whose_source_changed(run: Path) -> None:
