@@ -60,8 +60,8 @@ VERBS = {
     "plot-overview": "masks and scores -> figures",
     "plot-comparison": "masks and scores -> baseline and ours in three slices (Figure 4)",
     "plot-charts": "curves, choices, predictions and scores -> charts",
-    "plot-conditions": "figures of the tables -> where the methods break, axis by axis",
-    "report": "tables and figures -> one page",
+    "plot-conditions": "results of the tables -> where the methods break, axis by axis",
+    "report": "results, ledgers and figures -> one page",
     "recover": "after Snakemake was killed: its jobs ended, the folder unlocked",
     "trace": "a product -> the files, commands and commits that it came from",
 }

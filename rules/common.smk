@@ -9,7 +9,7 @@ from civa.pipeline import config as civa_config
 from civa.pipeline import resources as civa_resources
 from civa.pipeline import runs as civa_runs
 from civa.pipeline import sources
-from civa.report.paper_figures import TABLES as TABLES_OF_PAPER
+from civa.report.paper_results import TABLES as TABLES_OF_PAPER
 
 TORCH_THREADS = 2  # results are bit-identical only at equal numbers of threads
 GPU_USE = config.get("gpu", "auto")
@@ -39,7 +39,7 @@ CHARTS = ("training", "sweeps", "confusion", "refinement", "distributions")
 STRESS_TESTS = "results/figures/stress_tests.png"
 FIGURES = ("overview", "compare", "averages", *CHARTS)
 
-# What tabulate writes: the figures, and beside them Tables 1 to 5 and all rows.
+# What tabulate writes: the results, and beside them Tables 1 to 5 and all rows.
 TABULATED = []
 for table in TABLES_OF_PAPER:
     TABULATED += [

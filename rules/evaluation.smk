@@ -117,7 +117,7 @@ rule tables:
             for_all(path, "table") if path.endswith(".csv") else path
             for path in TABULATED
         ],
-        figures=for_all("results/tables/figures.csv", "results"),
+        results=for_all("results/tables/results.csv", "results"),
     log:
         "logs/tabulate.log",
     localrule: True
@@ -127,12 +127,12 @@ rule tables:
         config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     shell:
         "python -m civa tabulate --scores {input.scores:q} --particles {input.particles:q} "
-        "--figures {output.figures:q} {params.config} --log {log:q}"
+        "--results {output.results:q} {params.config} --log {log:q}"
 
 
 rule plot_conditions:
     input:
-        figures="results/tables/figures.csv",
+        results="results/tables/results.csv",
         code=code("plot_conditions"),
     output:
         report(
@@ -155,13 +155,13 @@ rule plot_conditions:
             }
         ),
     shell:
-        "python -m civa plot-conditions --figures {input.figures:q} --out {output:q} {params.config} "
+        "python -m civa plot-conditions --results {input.results:q} --out {output:q} {params.config} "
         "--log {log:q}"
 
 
 rule report:
     input:
-        tables="results/tables/figures.csv",
+        results="results/tables/results.csv",
         ledgers=finished(f"{run}/ledger.csv" for run in main_runs()),
         figures=finished(pictures()),
         products=finished(row.scores for row in civa_runs.rows(config)),
@@ -176,6 +176,6 @@ rule report:
     params:
         config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
     shell:
-        "python -m civa report --tables {input.tables:q} --ledgers {input.ledgers:q} "
+        "python -m civa report --results {input.results:q} --ledgers {input.ledgers:q} "
         "--figures {input.figures:q} --products {input.products:q} --benchmarks benchmarks "
         "--out {output:q} {params.config} --log {log:q}"

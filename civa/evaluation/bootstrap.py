@@ -28,13 +28,13 @@ def bootstrap(scores: pd.DataFrame, *, seed: int = 0) -> Mapping[str, tuple[floa
         values = group[["iou", "iou_agnostic"]].to_numpy()  # (n, 2)
         drawn = values[generator.integers(len(values), size=(RESAMPLES, len(values)))]
         means[str(name)] = drawn[..., 0].mean(axis=1)
-        for column, figure in enumerate(totals):
-            totals[figure] += drawn[..., column].sum(axis=1) / len(scores)
+        for column, score in enumerate(totals):
+            totals[score] += drawn[..., column].sum(axis=1) / len(scores)
     if not means:
         return {}
     samples = {**totals, "class_miou": np.mean(list(means.values()), axis=0), **means}
     return {
-        figure: (float(low), float(high))
-        for figure, drawn in samples.items()
+        score: (float(low), float(high))
+        for score, drawn in samples.items()
         for low, high in [100 * np.percentile(drawn, (2.5, 97.5))]
     }

@@ -67,7 +67,7 @@ def miou(scores: pd.DataFrame) -> float:
 
 
 def mean_iou(scores: pd.DataFrame) -> dict[str, float]:
-    """Average per-image scores into the figures of the paper's tables, in per cent.
+    """Average per-image scores into the scores of the paper's tables, in per cent.
 
     Parameters
     ----------

@@ -6,24 +6,24 @@ import pandas as pd
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read the scores of test images: ``id`` and ``class`` are text, an empty figure is NaN.
+    """Read the scores of test images: ``id`` and ``class`` are text, an empty number is NaN.
 
     Raises
     ------
     ValueError
         If a column is missing, or an IoU is not a number.
     """
-    figures = ("iou", "iou_agnostic", "voxels", "true_voxels")
+    numbers = ("iou", "iou_agnostic", "voxels", "true_voxels")
     try:
         table = pd.read_csv(
             path,
             dtype={"id": str, "class": str, "iou": float, "iou_agnostic": float},
             keep_default_na=False,  # a class may be called NA
-            na_values={column: ["", "nan"] for column in figures},
+            na_values={column: ["", "nan"] for column in numbers},
         )
     except ValueError as error:
         raise ValueError(f"{path} is no table of scores ({error}); rerun 'score'") from error
-    missing = [column for column in ("id", "class", *figures) if column not in table]
+    missing = [column for column in ("id", "class", *numbers) if column not in table]
     if missing:
         raise ValueError(
             f"{path} has no column {missing}: expected scores of test images; rerun 'score'"

@@ -63,7 +63,7 @@ class Limit:
 
 
 # Every threshold of the ledger.  Sizes and shares are those of proteins in boxes of about twice
-# their diameter; figures of the paper are its Tables 1 to 5, others are in docs/log.md.
+# their diameter; values of the paper are its Tables 1 to 5, others are in docs/log.md.
 LIMITS = {
     "balance": Limit(
         *("largest class over smallest, in volumes", "×", 3, 10),

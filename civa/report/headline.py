@@ -108,7 +108,7 @@ def standing(results: pd.DataFrame, dataset: str, ledgers: Mapping[Run, pd.DataF
     """Set the method's mIoU beside the best trivial row and full supervision."""
     own = results[
         (results["dataset"] == dataset)
-        & (results["figure"] == "miou")
+        & (results["score"] == "miou")
         & (results["variant"] == BASE)
     ]
     known = own.astype(object).where(own.notna(), None)

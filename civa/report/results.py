@@ -1,6 +1,7 @@
-"""Scores per test image -> the figures of every row.
+"""Scores per test image -> the results of every row.
 
-A *figure* is one number: a mean IoU of one row of one data set.
+A result is one score of one row of one data set: its mean over the test images and seeds, with
+interval, spread and the files behind it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +19,14 @@ KEYS = ["dataset", "variant", "method"]
 MEANS = ("miou", "class_miou", "miou_agnostic")
 TEXT = {
     *("dataset", "variant", "method", "title", "supervision"),
-    *("figure", "by_seed", "notes", "files"),
+    *("score", "by_seed", "notes", "files"),
 }
 
 
 def collect(
     rows: Sequence[Row], scores: Mapping[str, pd.DataFrame], classes: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
-    """Compute every figure of every row, over its seeds.
+    """Compute every score of every row, over its seeds.
 
     Parameters
     ----------
@@ -39,10 +40,10 @@ def collect(
 
     Returns
     -------
-    One line per figure: ``dataset``, ``variant``, ``method``, ``title``, ``supervision``,
-    ``figure`` (miou, class_miou, miou_agnostic or a class), ``mean`` and ``sd`` over seeds,
+    One line per result: ``dataset``, ``variant``, ``method``, ``title``, ``supervision``,
+    ``score`` (miou, class_miou, miou_agnostic or a class), ``mean`` and ``sd`` over seeds,
     ``low`` and ``high`` (95 % interval over test images), ``n`` scored ``of`` all test images,
-    ``seeds``, ``by_seed``, ``notes`` and ``files``; figures in per cent, NaN where there is none.
+    ``seeds``, ``by_seed``, ``notes`` and ``files``; scores in per cent, NaN where there is none.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -54,14 +55,14 @@ def collect(
             "title": runs[0].title,
             "supervision": METHODS[method].supervision,
         }
-        lines += [{**shared, **line} for line in _figures(runs, scores, classes.get(dataset, ()))]
+        lines += [{**shared, **line} for line in _results(runs, scores, classes.get(dataset, ()))]
     return pd.DataFrame(lines)
 
 
-def _figures(
+def _results(
     runs: Sequence[Row], scores: Mapping[str, pd.DataFrame], classes: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield one line per figure of one row of one data set."""
+    """Yield one line per score of one row of one data set."""
     finished = [row for row in runs if row.scores in scores]
     remarks = [
         f"{'this rule' if row.seed is None else f'seed {row.seed}'} failed, or is not finished"
@@ -81,23 +82,23 @@ def _figures(
         remarks.append(f"{n} of {of} test images have a ground truth")
     per_image = images.groupby(["id", "class"], as_index=False).mean(numeric_only=True)
     intervals = bootstrap(per_image) if n else {}
-    for figure in (*MEANS, *classes):
-        values = np.array([table[figure] for table in by_seed if figure in table])
+    for score in (*MEANS, *classes):
+        values = np.array([table[score] for table in by_seed if score in table])
         own = list(remarks)
-        if figure in classes and n:
-            found = images[images["class"] == figure]
+        if score in classes and n:
+            found = images[images["class"] == score]
             if found.empty:
-                own.append(f"class {figure} has no test image with a ground truth")
+                own.append(f"class {score} has no test image with a ground truth")
             elif (found["voxels"] == 0).all():
-                own.append(f"the prediction is empty for every test image of class {figure}")
-        low, high = intervals.get(figure, (np.nan, np.nan))
+                own.append(f"the prediction is empty for every test image of class {score}")
+        low, high = intervals.get(score, (np.nan, np.nan))
         yield {
-            "figure": figure,
+            "score": score,
             "mean": round(float(values.mean()), 2) if len(values) else np.nan,
             "sd": round(float(values.std(ddof=1)), 2) if len(values) > 1 else np.nan,
             "low": round(low, 2),
             "high": round(high, 2),
-            "n": n if figure in MEANS else int((per_image["class"] == figure).sum()),
+            "n": n if score in MEANS else int((per_image["class"] == score).sum()),
             "of": of,
             "seeds": len(by_seed),
             "by_seed": " ".join(f"{value:.2f}" for value in values),
@@ -106,7 +107,19 @@ def _figures(
         }
 
 
-def read_figures(path: Path) -> pd.DataFrame:
-    """Read the lines that `collect` made and a stage wrote."""
+def read_results(path: Path) -> pd.DataFrame:
+    """Read the lines that `collect` made and a stage wrote.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing: it is no such table, or one of an older version.
+    """
     table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
+    missing = [name for name in (*KEYS, "score", "mean") if name not in table]
+    if missing:
+        raise ValueError(
+            f"{path} has the columns {list(table.columns)}: results also have {missing}; rerun "
+            "'tabulate'"
+        )
     return table.assign(**{name: table[name].fillna("") for name in TEXT.intersection(table)})

@@ -1,6 +1,6 @@
 """The paper's tables, ours beside the paper's (Sec. 5.5): layout and text.
 
-`layouts` arranges figures (`civa.report.results`) as the paper does.
+`layouts` arranges results (`civa.report.results`) as the paper does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ import pandas as pd
 
 from civa.pipeline.config import BASE, Config, is_imported
 from civa.pipeline.runs import BEYOND, METHODS, TRIVIAL
-from civa.report.paper_figures import CLASSES, PLACES, TABLES, PaperTable
+from civa.report.paper_results import CLASSES, PLACES, TABLES, PaperTable
 from civa.report.results import KEYS, MEANS
 
 NOT_AVAILABLE = "n/a"
 
-Lookup = Mapping[tuple[str, ...], Mapping[str, Any]]  # (*KEYS, figure) -> line
+Lookup = Mapping[tuple[str, ...], Mapping[str, Any]]  # (*KEYS, score) -> line
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,18 @@ class _Footnotes:
         return chr(ord("a") + index) if index < 26 else f"z{index - 25}"
 
 
-def layouts(figures: pd.DataFrame, config: Config) -> list[Layout]:
-    """Arrange the figures as Tables 1 to 5, then all rows of every data set.
+def layouts(results: pd.DataFrame, config: Config) -> list[Layout]:
+    """Arrange the results as Tables 1 to 5, then all rows of every data set.
 
     Parameters
     ----------
-    figures
+    results
         From `collect`.
     config
         The configuration; a data set's ``stands_for`` says which of the paper's it is set
         beside.
     """
-    lookup = _lookup(figures)
+    lookup = _lookup(results)
     made: list[Layout] = []
     for table in TABLES:
         placed = _placed(table, config)
@@ -86,34 +86,34 @@ def layouts(figures: pd.DataFrame, config: Config) -> list[Layout]:
     return made + [_all_rows(name, lookup) for name in config["datasets"]]
 
 
-def paper_lines(table: PaperTable, figures: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Return one table as lines, one per figure, the paper's beside ours.
+def paper_lines(table: PaperTable, results: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Return one table as lines, one per score, the paper's beside ours.
 
     Returns
     -------
     Columns ``row``, ``place``, ``paper`` (NaN where the paper prints none), ``slip``, then those
     of `collect`.
     """
-    lookup = _lookup(figures)
+    lookup = _lookup(results)
     lines = []
     for place, dataset in _placed(table, config):
         classes = (_classes(lookup, dataset) or CLASSES[place or ""]) if table.by_class else ()
         for variant, method, name in _rows_of(table, lookup):
             own = place if variant == BASE else None
-            for figure in (*MEANS, *classes):
+            for score in (*MEANS, *classes):
                 key = {"dataset": dataset or "", "variant": variant, "method": method}
-                ours = lookup.get((*key.values(), figure), {})
-                paper = {"paper": table.value(own, method, figure)}
-                slip = table.slips.get((own or "", method), "") if figure == "miou" else ""
+                ours = lookup.get((*key.values(), score), {})
+                paper = {"paper": table.value(own, method, score)}
+                slip = table.slips.get((own or "", method), "") if score == "miou" else ""
                 if ours or not np.isnan(paper["paper"]):
                     start = {"row": name, "place": place or "", **paper, "slip": slip}
-                    lines.append({**start, **key, "figure": figure, **ours})
+                    lines.append({**start, **key, "score": score, **ours})
     return pd.DataFrame(lines)
 
 
-def _lookup(figures: pd.DataFrame) -> Lookup:
-    lines = [{str(k): v for k, v in line.items()} for line in figures.to_dict("records")]
-    return {tuple(line[k] for k in (*KEYS, "figure")): line for line in lines}
+def _lookup(results: pd.DataFrame) -> Lookup:
+    lines = [{str(k): v for k, v in line.items()} for line in results.to_dict("records")]
+    return {tuple(line[k] for k in (*KEYS, "score")): line for line in lines}
 
 
 def _placed(table: PaperTable, config: Config) -> list[tuple[str | None, str | None]]:
@@ -165,10 +165,10 @@ def _by_class(
         line["mIoU"] = _ours(lookup.get((*key, "miou")), notes)
         line["95 %"] = _interval(lookup.get((*key, "miou")))
         seen = _notes_of(lookup.get((*key, "miou")))
-        for figure in classes:
-            ours = _ours(lookup.get((*key, figure)), notes, row=seen)
-            printed = table.value(place, method, figure)
-            line[figure] = ours if np.isnan(printed) else f"{_number(printed)} / {ours}"
+        for score in classes:
+            ours = _ours(lookup.get((*key, score)), notes, row=seen)
+            printed = table.value(place, method, score)
+            line[score] = ours if np.isnan(printed) else f"{_number(printed)} / {ours}"
         line["class mIoU"] = _ours(lookup.get((*key, "class_miou")), notes, row=seen)
         line["agnostic"] = _ours(lookup.get((*key, "miou_agnostic")), notes, row=seen)
         lines.append(line)
@@ -185,7 +185,7 @@ def _across(
     config: Config,
     lookup: Lookup,
 ) -> Layout:
-    """Arrange the data sets side by side, one figure each, the paper's before ours."""
+    """Arrange the data sets side by side, one score each, the paper's before ours."""
     notes = _Footnotes()
     lines = []
     for variant, method, name in _rows_of(table, lookup):
@@ -196,9 +196,9 @@ def _across(
                 own = place if variant == BASE else ""  # the paper has no variants
                 slip = notes.mark(table.slips.get((own, method), ""))
                 line[f"{head}: paper"] = _number(table.value(own, method, "miou")) + slip
-            figure = lookup.get((dataset or "", variant, method, "miou"))
-            line[f"{head}: ours"] = _ours(figure, notes)
-            line[f"{head}: 95 %"] = _interval(figure)
+            result = lookup.get((dataset or "", variant, method, "miou"))
+            line[f"{head}: ours"] = _ours(result, notes)
+            line[f"{head}: 95 %"] = _interval(result)
         lines.append(line)
     if {"crf", "voxresnet_full"} <= set(table.methods):
         lines.append(_over_full("weak / full", "crf", table, placed, lookup))
@@ -244,10 +244,10 @@ def _all_rows(dataset: str, lookup: Lookup) -> Layout:
         line["mIoU"] = _ours(first, notes)
         line["95 %"] = _interval(first)
         seen = _notes_of(first)
-        for figure, head in (("class_miou", "class mIoU"), ("miou_agnostic", "agnostic")):
-            line[head] = _ours(lookup[(*key, figure)], notes, row=seen)
-        for figure in classes:
-            line[figure] = _ours(lookup[(*key, figure)], notes, row=seen)
+        for score, head in (("class_miou", "class mIoU"), ("miou_agnostic", "agnostic")):
+            line[head] = _ours(lookup[(*key, score)], notes, row=seen)
+        for score in classes:
+            line[score] = _ours(lookup[(*key, score)], notes, row=seen)
         line["n"], line["seeds"] = f"{first['n']:.0f}", f"{first['seeds']:.0f}"
         lines.append(line)
     remark = (
@@ -270,7 +270,7 @@ def _place_title(place: str | None, dataset: str | None) -> str:
 
 
 def _remarks(place: str | None, dataset: str | None, config: Config, lookup: Lookup) -> list[str]:
-    """Say what the figures of one data set were computed from."""
+    """Say what the results of one data set were computed from."""
     if dataset is None:
         return [
             f"no data set stands for the paper's {PLACES[place or '']}: import it, and set "
@@ -296,9 +296,9 @@ def _notes_of(line: Mapping[str, Any] | None) -> list[str]:
 def _ours(
     line: Mapping[str, Any] | None, notes: _Footnotes, *, row: Sequence[str] | None = None
 ) -> str:
-    """Return a measured figure and the marks of its footnotes.
+    """Return a measured score and the marks of its footnotes.
 
-    The figure that stands for a row comes with its spread over seeds; the others of the row
+    The score that stands for a row comes with its spread over seeds; the others of the row
     (``row``: the footnotes it has already) only with footnotes of their own.
     """
     if line is None:

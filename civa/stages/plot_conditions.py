@@ -1,4 +1,4 @@
-"""Figures of the tables -> where the methods break: one panel per axis of conditions."""
+"""Results of the tables -> where the methods break: one panel per axis of conditions."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import yaml
 
 from civa.data.files import replacing
 from civa.report.plots import conditions
-from civa.report.results import read_figures
+from civa.report.results import read_results
 
 
-def run(figures: Path, *, out: Path, config: str) -> None:
+def run(results: Path, *, out: Path, config: str) -> None:
     """Draw the scores over the ``stress_tests`` of a configuration, given as YAML."""
     asked = yaml.safe_load(config)
     with replacing(out) as temporary:
-        conditions.chart(read_figures(figures), asked["stress_tests"]).savefig(temporary, dpi=130)
+        conditions.chart(read_results(results), asked["stress_tests"]).savefig(temporary, dpi=130)

@@ -14,14 +14,14 @@ from civa.report import sections as report
 from civa.report.benchmarks import costs, measured_jobs
 from civa.report.headline import in_short
 from civa.report.page import html_page
-from civa.report.results import read_figures
+from civa.report.results import read_results
 from civa.report.tables import layouts
 
 logger = logging.getLogger(__name__)
 
 
 def run(
-    tables: Path,
+    results: Path,
     ledgers: tuple[Path, ...] = (),
     figures: tuple[Path, ...] = (),
     products: tuple[Path, ...] = (),
@@ -43,14 +43,14 @@ def run(
     if not isinstance(settings, dict) or not settings.get("datasets"):
         raise ValueError(f"the configuration names no data set: expected 'datasets' in {config!r}")
     datasets = [str(name) for name in settings["datasets"]]
-    scores = read_figures(tables)
+    lines = read_results(results)
     judged = {run_of(path): read_ledger(path) for path in ledgers}
     benchmarked = costs(measured_jobs(settings, Path(benchmarks)))
     sections = {
-        "in_short": in_short(scores, datasets, judged),
+        "in_short": in_short(lines, datasets, judged),
         "glossary": report.glossary(),
         "quality": report.quality(judged),
-        "tables": report.score_tables(layouts(scores, settings)),
+        "tables": report.score_tables(layouts(lines, settings)),
         "figures": report.figures(figures),
         "cost": report.cost_tables(benchmarked, datasets),
         "inputs": report.input_list(_inputs(products)),

@@ -1,4 +1,4 @@
-"""The figures in the documentation are those of the tables that the workflow wrote."""
+"""The results in the documentation are those of the tables that the workflow wrote."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from civa.pipeline.runs import TRIVIAL
-from civa.report.paper_figures import TABLES
-from civa.report.results import read_figures
+from civa.report.paper_results import TABLES
+from civa.report.results import read_results
 from civa.report.tables import layouts, paper_lines, to_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -18,30 +18,30 @@ CONFIG = yaml.safe_load((ROOT / "examples" / "paper.yaml").read_text(encoding="u
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-def figures() -> pd.DataFrame:
-    return read_figures(KEPT / "figures.csv")
+def results() -> pd.DataFrame:
+    return read_results(KEPT / "results.csv")
 
 
-def mean(dataset: str, method: str, figure: str = "miou") -> float:
-    table = figures().set_index(["dataset", "variant", "method", "figure"])
-    return float(table.loc[(dataset, "civa-net", method, figure), "mean"])
+def mean(dataset: str, method: str, score: str = "miou") -> float:
+    table = results().set_index(["dataset", "variant", "method", "score"])
+    return float(table.loc[(dataset, "civa-net", method, score), "mean"])
 
 
 @pytest.mark.parametrize("name", [*(table.name for table in TABLES), "summary"])
-def test_tables_in_the_results_are_those_of_the_figures(name: str) -> None:
-    parts = [part for part in layouts(figures(), CONFIG) if part.name == name]
+def test_tables_in_the_results_are_those_of_the_results(name: str) -> None:
+    parts = [part for part in layouts(results(), CONFIG) if part.name == name]
     assert parts
     assert to_markdown(parts).strip() in RESULTS
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_kept_tables_are_those_of_the_figures(table, tmp_path: Path) -> None:
-    paper_lines(table, figures(), CONFIG).to_csv(tmp_path / "again.csv", index=False)
+def test_kept_tables_are_those_of_the_results(table, tmp_path: Path) -> None:
+    paper_lines(table, results(), CONFIG).to_csv(tmp_path / "again.csv", index=False)
     kept = pd.read_csv(KEPT / f"{table.name}.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "again.csv"), kept)
 
 
-def test_figures_of_the_readme_are_those_of_the_tables() -> None:
+def test_results_of_the_readme_are_those_of_the_tables() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = {
         "best trivial rule: low-pass at the brightest blob": "blob",
@@ -68,11 +68,11 @@ def test_figures_of_the_readme_are_those_of_the_tables() -> None:
 CONSENSUS = yaml.safe_load((ROOT / "examples" / "consensus.yaml").read_text(encoding="utf-8"))
 
 
-def test_figures_beyond_the_paper_are_those_of_their_run() -> None:
-    kept = read_figures(KEPT / "consensus.csv")
+def test_results_beyond_the_paper_are_those_of_their_run() -> None:
+    kept = read_results(KEPT / "consensus.csv")
     parts = [part for part in layouts(kept, CONSENSUS) if part.name == "summary"]
     assert to_markdown(parts).strip() in RESULTS
-    means = kept[kept["figure"] == "miou"].set_index(["method", "dataset"])["mean"]
+    means = kept[kept["score"] == "miou"].set_index(["method", "dataset"])["mean"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for title, found in {
         "CIVA-Consensus, class labels alone": means["consensus"],
@@ -90,12 +90,12 @@ LIMITS = yaml.safe_load((ROOT / "examples" / "stress_tests.yaml").read_text(enco
 
 
 @pytest.mark.parametrize("dataset", LIMITS["datasets"])
-def test_figures_of_where_it_breaks_are_those_of_their_run(dataset: str) -> None:
-    kept = read_figures(KEPT / "stress_tests.csv")
-    own = kept[kept["dataset"] == dataset].set_index(["method", "figure"])["mean"]
+def test_results_of_where_it_breaks_are_those_of_their_run(dataset: str) -> None:
+    kept = read_results(KEPT / "stress_tests.csv")
+    own = kept[kept["dataset"] == dataset].set_index(["method", "score"])["mean"]
     cells = []
     for method in ("consensus", "crf", "voxresnet_full"):
-        strict, agnostic = (f"{own[method, figure]:.1f}" for figure in ("miou", "miou_agnostic"))
+        strict, agnostic = (f"{own[method, score]:.1f}" for score in ("miou", "miou_agnostic"))
         cells.append(strict if strict == agnostic else f"{strict} ({agnostic})")
     cells.append(f"{max(own[rule, 'miou'] for rule in TRIVIAL):.1f}")
     found = re.search(rf"^\| `{dataset}`[^|]*\|(.*)\|$", RESULTS, re.M)

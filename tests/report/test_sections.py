@@ -73,12 +73,12 @@ class Page(HTMLParser):
 # --- small inputs -----------------------------------------------------------------------------
 
 
-def figure_line(
+def result_line(
     method: str, mean: float, *, sd: float = np.nan, variant: str = BASE, notes: str = ""
 ) -> dict:
     return {
         **{"dataset": "mine", "variant": variant, "method": method, "title": method},
-        **{"supervision": "image", "figure": "miou", "mean": mean, "sd": sd},
+        **{"supervision": "image", "score": "miou", "mean": mean, "sd": sd},
         **{"low": mean - 2, "high": mean + 2, "n": 0 if np.isnan(mean) else 30, "of": 30},
         **{"seeds": 1 if np.isnan(sd) else 2, "by_seed": "", "notes": notes, "files": ""},
     }
@@ -216,10 +216,10 @@ def short(*lines: dict, judged: dict | None = None) -> str:
 def test_the_method_stands_beside_trivial_rule_and_full_supervision() -> None:
     found = Page(
         short(
-            *(figure_line("ball", 12.0), figure_line("blob", 50.0), figure_line("gradcam", 15.0)),
-            figure_line("crf", 60.0, sd=1.25),
-            figure_line("voxresnet_full", 80.0),
-            figure_line("crf", 99.0, variant="cut-half"),
+            *(result_line("ball", 12.0), result_line("blob", 50.0), result_line("gradcam", 15.0)),
+            result_line("crf", 60.0, sd=1.25),
+            result_line("voxresnet_full", 80.0),
+            result_line("crf", 99.0, variant="cut-half"),
         )
     )
     text = found.text.replace("\u00a0", " ")
@@ -236,15 +236,15 @@ def test_the_method_stands_beside_trivial_rule_and_full_supervision() -> None:
 
 def test_the_new_method_is_set_beside_full_supervision_and_recommended_where_it_is_better() -> None:
     lines = [
-        figure_line("blob", 65.0),
-        figure_line("crf", 60.0),
-        figure_line("voxresnet_full", 80.0),
+        result_line("blob", 65.0),
+        result_line("crf", 60.0),
+        result_line("voxresnet_full", 80.0),
     ]
-    text = Page(short(*lines, figure_line("consensus", 90.0))).text.replace("\u00a0", " ")
+    text = Page(short(*lines, result_line("consensus", 90.0))).text.replace("\u00a0", " ")
     assert "CIVA-Consensus, which aligns every volume" in text
     assert "reaches 90.0" in text and "1.12 of full supervision" in text
     assert "Use CIVA-Consensus, or see what the ledger advises" in text
-    assert "Use the trivial rule" in Page(short(*lines, figure_line("consensus", 64.0))).text
+    assert "Use the trivial rule" in Page(short(*lines, result_line("consensus", 64.0))).text
 
 
 @pytest.mark.parametrize(
@@ -258,26 +258,26 @@ def test_the_new_method_is_set_beside_full_supervision_and_recommended_where_it_
 def test_a_method_that_is_no_better_than_a_trivial_rule_is_told_so(
     ours: float, words: str, kind: str
 ) -> None:
-    found = Page(short(figure_line("blob", 50.0), figure_line("crf", ours)))
+    found = Page(short(result_line("blob", 50.0), result_line("crf", ours)))
     assert words in found.text
     assert f"notice {kind}" in found.values("class")
 
 
 def test_without_a_trivial_rule_nothing_is_claimed() -> None:
-    text = Page(short(figure_line("crf", 60.0), figure_line("ball", np.nan))).text
+    text = Page(short(result_line("crf", 60.0), result_line("ball", np.nan))).text
     assert "No trivial rule is scored" in text
     assert "(one seed; 30 test images" in text
     assert "±" not in text
 
 
 def test_without_a_crf_the_affinity_network_is_the_last_row() -> None:
-    text = Page(short(figure_line("iva", 40.0), figure_line("crf", np.nan))).text
+    text = Page(short(result_line("iva", 40.0), result_line("crf", np.nan))).text
     assert "CIVA-Net (without a CRF) reaches an mIoU of 40.0" in text
 
 
 def test_without_ground_truth_the_ledger_carries_the_page() -> None:
     note = "no ground truth for any test image"
-    lines = [figure_line(name, np.nan, notes=note) for name in ("blob", "gradcam", "crf")]
+    lines = [result_line(name, np.nan, notes=note) for name in ("blob", "gradcam", "crf")]
     judged = {RUN: ledger(GREEN, AMBER, AMBER, UNKNOWN)}
     text = Page(short(*lines, judged=judged)).text
     assert f"There is no score: {note}. The quality ledger says" in text
@@ -287,7 +287,7 @@ def test_without_ground_truth_the_ledger_carries_the_page() -> None:
 
 
 def test_a_data_set_without_any_run_is_named() -> None:
-    text = Page(in_short(pd.DataFrame([figure_line("crf", 60.0)]), ["other"], {})).text
+    text = Page(in_short(pd.DataFrame([result_line("crf", 60.0)]), ["other"], {})).text
     assert "other" in text
     assert "no run of the method is finished" in text
     assert "No quality ledger was made" in text
@@ -430,15 +430,15 @@ def make(folder: Path, *, mean: float = 60.0, complete: bool = True) -> str:
     """Write the report of a run, or of nothing but tables, and return the page."""
     run = folder / "results" / "mine" / "seed1" / BASE
     run.mkdir(parents=True)
-    tables = folder / "figures.csv"
+    results = folder / "results.csv"
     names = ("miou", "class_miou", "miou_agnostic", "<b>")
     lines = [
-        {**figure_line(method, value), "figure": name}
+        {**result_line(method, value), "score": name}
         for method, value in (("blob", mean - 10), ("crf", mean))
         for name in names
     ]
-    pd.DataFrame(lines).to_csv(tables, index=False)
-    command = ["report", "--tables", str(tables), "--out", str(folder / "report.html")]
+    pd.DataFrame(lines).to_csv(results, index=False)
+    command = ["report", "--results", str(results), "--out", str(folder / "report.html")]
     command += ["--config", CONFIG]
     if complete:
         ledger(RED, GREEN, AMBER, UNKNOWN).to_csv(run / "ledger.csv", index=False)
@@ -515,8 +515,8 @@ def test_without_ground_truth_the_page_is_made(tmp_path: Path) -> None:
 def test_a_configuration_without_data_sets_is_refused(
     tmp_path: Path, config: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "figures.csv").write_text("dataset\n")
-    flags = ["--tables", str(tmp_path / "figures.csv"), "--out", str(tmp_path / "report.html")]
+    (tmp_path / "results.csv").write_text("dataset\n")
+    flags = ["--results", str(tmp_path / "results.csv"), "--out", str(tmp_path / "report.html")]
     assert main(["report", *flags, "--config", config]) == 1
     assert "the configuration" in caplog.messages[-1]
     assert not (tmp_path / "report.html").exists()

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from civa.pipeline.runs import Row, rows
-from civa.report.paper_figures import TABLES
-from civa.report.results import collect, read_figures
+from civa.report.paper_results import TABLES
+from civa.report.results import collect, read_results
 from civa.report.tables import layouts, paper_lines, to_latex, to_markdown
 
 CONFIG = {
@@ -40,11 +40,11 @@ def everything(table: pd.DataFrame, config: Mapping = CONFIG) -> dict[str, pd.Da
     return {row.scores: table for row in rows(config)}
 
 
-def line(figures: pd.DataFrame, method: str, figure: str, variant: str = "civa-net") -> pd.Series:
-    found = figures[
-        (figures["method"] == method)
-        & (figures["figure"] == figure)
-        & (figures["variant"] == variant)
+def line(results: pd.DataFrame, method: str, score: str, variant: str = "civa-net") -> pd.Series:
+    found = results[
+        (results["method"] == method)
+        & (results["score"] == score)
+        & (results["variant"] == variant)
     ]
     assert len(found) == 1
     return found.iloc[0]
@@ -56,14 +56,14 @@ def test_mean_and_spread_over_seeds_by_hand() -> None:
         runs[0].scores: scores(0.2, 0.4, 0.6, 0.8),
         runs[1].scores: scores(0.4, 0.6, 0.8, 1.0),
     }
-    figures = collect(runs, tables, CLASSES)
-    miou = line(figures, "crf", "miou")
+    results = collect(runs, tables, CLASSES)
+    miou = line(results, "crf", "miou")
     assert miou["mean"] == pytest.approx(60)  # of 50 and 70
     assert miou["sd"] == pytest.approx(14.14, abs=0.01)
     assert miou["by_seed"] == "50.00 70.00"
     assert (miou["n"], miou["of"], miou["seeds"]) == (4, 4, 2)
     assert miou["low"] < 60 < miou["high"]
-    assert line(figures, "crf", "covid")["mean"] == pytest.approx(80)
+    assert line(results, "crf", "covid")["mean"] == pytest.approx(80)
     assert miou["files"].split() == [row.scores for row in runs]
     assert miou["notes"] == ""
 
@@ -71,15 +71,15 @@ def test_mean_and_spread_over_seeds_by_hand() -> None:
 def test_class_mean_weighs_classes_alike() -> None:
     row = Row("snr005", 1, "civa-net", "crf")
     table = scores(0.9, 0.9, 0.9, 0.1, classes=("1bxn", "1bxn", "1bxn", "covid"))
-    figures = collect([row], {row.scores: table}, CLASSES)
-    assert line(figures, "crf", "miou")["mean"] == pytest.approx(70)
-    assert line(figures, "crf", "class_miou")["mean"] == pytest.approx(50)
+    results = collect([row], {row.scores: table}, CLASSES)
+    assert line(results, "crf", "miou")["mean"] == pytest.approx(70)
+    assert line(results, "crf", "class_miou")["mean"] == pytest.approx(50)
 
 
 def test_a_seed_that_failed_is_named_and_the_others_stand() -> None:
     runs = [Row("snr005", seed, "civa-net", "crf") for seed in (1, 2)]
-    figures = collect(runs, {runs[0].scores: scores(0.2, 0.4, 0.6, 0.8)}, CLASSES)
-    miou = line(figures, "crf", "miou")
+    results = collect(runs, {runs[0].scores: scores(0.2, 0.4, 0.6, 0.8)}, CLASSES)
+    miou = line(results, "crf", "miou")
     assert miou["mean"] == pytest.approx(50)
     assert np.isnan(miou["sd"])
     assert "seed 2 failed" in miou["notes"]
@@ -87,11 +87,11 @@ def test_a_seed_that_failed_is_named_and_the_others_stand() -> None:
 
 
 def test_a_row_without_any_run_is_not_available() -> None:
-    figures = collect([Row("snr005", 1, "civa-net", "crf")], {}, CLASSES)
-    miou = line(figures, "crf", "miou")
+    results = collect([Row("snr005", 1, "civa-net", "crf")], {}, CLASSES)
+    miou = line(results, "crf", "miou")
     assert np.isnan(miou["mean"])
     assert miou["n"] == 0
-    (first,) = (part for part in layouts(figures, CONFIG) if part.name == "summary")
+    (first,) = (part for part in layouts(results, CONFIG) if part.name == "summary")
     assert first.table["mIoU"].tolist() == ["n/a [a]"]
     assert first.notes[0] == "[a] seed 1 failed, or is not finished"
 
@@ -125,35 +125,35 @@ def test_masks_for_some_volumes_are_counted() -> None:
 def test_a_class_without_test_image_is_not_available() -> None:
     row = Row("snr005", 1, "civa-net", "crf")
     table = scores(0.5, 0.7, classes=("1bxn", "1bxn"))
-    figures = collect([row], {row.scores: table}, CLASSES)
-    covid = line(figures, "crf", "covid")
+    results = collect([row], {row.scores: table}, CLASSES)
+    covid = line(results, "crf", "covid")
     assert np.isnan(covid["mean"])
     assert covid["notes"] == "class covid has no test image with a ground truth"
-    assert line(figures, "crf", "class_miou")["mean"] == pytest.approx(60)
+    assert line(results, "crf", "class_miou")["mean"] == pytest.approx(60)
 
 
 def test_a_prediction_that_is_empty_for_a_class_has_a_footnote() -> None:
     row = Row("snr005", 1, "civa-net", "crf")
     table = scores(0.5, 0.7, 0.0, 0.0)
     table.loc[2:, "voxels"] = 0
-    figures = collect([row], {row.scores: table}, CLASSES)
-    covid = line(figures, "crf", "covid")
+    results = collect([row], {row.scores: table}, CLASSES)
+    covid = line(results, "crf", "covid")
     assert covid["mean"] == 0
     assert covid["notes"] == "the prediction is empty for every test image of class covid"
-    assert line(figures, "crf", "1bxn")["notes"] == ""
+    assert line(results, "crf", "1bxn")["notes"] == ""
 
 
 def all_layouts(table: pd.DataFrame | None = None, config: Mapping = CONFIG) -> dict[str, list]:
     given = {} if table is None else everything(table, config)
     classes = {name: CLASSES["snr005"] for name in config["datasets"]}
-    figures = collect(list(rows(config)), given, classes)
+    results = collect(list(rows(config)), given, classes)
     found: dict[str, list] = {}
-    for part in layouts(figures, config):
+    for part in layouts(results, config):
         found.setdefault(part.name, []).append(part)
     return found
 
 
-def test_the_paper_s_figures_stand_beside_ours() -> None:
+def test_the_paper_s_scores_stand_beside_ours() -> None:
     parts = all_layouts(scores(0.2, 0.4, 0.6, 0.8))
     (_, second) = parts["table1"]  # the paper's SNR 0.03 has no data set here
     cells = second.table.set_index("method")
@@ -209,7 +209,7 @@ def test_the_new_method_has_rows_in_every_table_which_the_paper_has_not() -> Non
     assert ratio["snr005: paper"] == ""
 
 
-def test_ablations_have_rows_of_their_own_without_the_paper_s_figures() -> None:
+def test_ablations_have_rows_of_their_own_without_the_paper_s_scores() -> None:
     (part,) = all_layouts(scores(0.2, 0.4, 0.6, 0.8))["table4"]
     cells = part.table.set_index("method")
     assert cells.loc["+ IVA (CIVA-Net) [cut-half]", "snr005: paper"] == ""
@@ -227,24 +227,30 @@ def test_own_data_sets_have_tables_without_the_paper() -> None:
     assert second.table.set_index("method").loc["Grad-CAM", "paper"] == "19.0"
 
 
-def test_lines_of_a_table_hold_the_paper_s_figure_and_the_files() -> None:
-    figures = collect(list(rows(CONFIG)), everything(scores(0.2, 0.4, 0.6, 0.8)), CLASSES)
-    lines = paper_lines(TABLES[0], figures, CONFIG)
-    ours = lines[(lines["dataset"] == "snr005") & (lines["method"] == "crf")].set_index("figure")
+def test_lines_of_a_table_hold_the_paper_s_score_and_the_files() -> None:
+    results = collect(list(rows(CONFIG)), everything(scores(0.2, 0.4, 0.6, 0.8)), CLASSES)
+    lines = paper_lines(TABLES[0], results, CONFIG)
+    ours = lines[(lines["dataset"] == "snr005") & (lines["method"] == "crf")].set_index("score")
     assert ours.loc["miou", "paper"] == 38.8
     assert ours.loc["covid", "paper"] == 28.7
     assert ours.loc["miou", "mean"] == 50
     assert "lowers covid" in ours.loc["miou", "slip"]
     assert ours.loc["miou", "files"].startswith("results/snr005/seed1/civa-net/scores/crf.csv")
-    absent = lines[(lines["place"] == "snr003") & (lines["method"] == "crf")].set_index("figure")
+    absent = lines[(lines["place"] == "snr003") & (lines["method"] == "crf")].set_index("score")
     assert absent.loc["miou", "paper"] == 39.9
     assert np.isnan(absent.loc["miou", "mean"])
 
 
-def test_figures_survive_their_file(tmp_path: Path) -> None:
-    figures = collect(list(rows(CONFIG)), everything(scores(0.2, 0.4, 0.6, 0.8)), CLASSES)
-    figures.to_csv(tmp_path / "figures.csv", index=False)
-    pd.testing.assert_frame_equal(read_figures(tmp_path / "figures.csv"), figures)
+def test_results_survive_their_file(tmp_path: Path) -> None:
+    results = collect(list(rows(CONFIG)), everything(scores(0.2, 0.4, 0.6, 0.8)), CLASSES)
+    results.to_csv(tmp_path / "results.csv", index=False)
+    pd.testing.assert_frame_equal(read_results(tmp_path / "results.csv"), results)
+
+
+def test_a_table_without_scores_is_no_table_of_results(tmp_path: Path) -> None:
+    (tmp_path / "figures.csv").write_text("dataset,variant,method,figure,mean\n")
+    with pytest.raises(ValueError, match=r"figures.csv .* also have \['score'\]; rerun 'tabulate'"):
+        read_results(tmp_path / "figures.csv")
 
 
 def test_markdown_and_latex_hold_caption_cells_and_notes() -> None:

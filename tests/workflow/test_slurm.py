@@ -175,7 +175,7 @@ def test_the_whole_workflow_gives_what_it_gives_without_slurm(
     snakemake(alone, config="mine.yaml")
     for path in sorted(alone.glob("results/small/**/*.mrcs")):
         assert np.array_equal(read_stack(path), read_stack(folder / path.relative_to(alone)))
-    for name in ("figures.csv", "table1.csv", "summary.md"):
+    for name in ("results.csv", "table1.csv", "summary.md"):
         tables = [f / "results" / "tables" / name for f in (folder, alone)]
         assert tables[0].read_text() == tables[1].read_text()
     assert "Nothing to be done" in submit(node, folder)[1]

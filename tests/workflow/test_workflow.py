@@ -24,8 +24,8 @@ from project import PARTS, ROOT, copy_repository, planned, snakemake
 
 from civa.data.stack import read_stack
 from civa.data.volume import write_volume
-from civa.report.paper_figures import TABLES
-from civa.report.results import read_figures
+from civa.report.paper_results import TABLES
+from civa.report.results import read_results
 from civa.report.sections import ORDER
 
 pytestmark = pytest.mark.workflow
@@ -60,8 +60,8 @@ def restored(run: Path) -> Callable[[str], Path]:
 
 
 def test_every_row_has_a_score(run: Path) -> None:
-    figures = read_figures(run / "results" / "tables" / "figures.csv")
-    miou = figures[figures["figure"] == "miou"]
+    results = read_results(run / "results" / "tables" / "results.csv")
+    miou = results[results["score"] == "miou"]
     assert miou["mean"].between(0, 100).all()
     assert (miou["n"] == 2).all()  # 8 per class, 15 % of them for the test: one each
     assert miou["method"].value_counts()["blob"] == 1
@@ -72,7 +72,7 @@ def test_every_row_has_a_score(run: Path) -> None:
     assert variants["without-iva"] == ["crf"]
 
 
-def test_every_figure_can_be_traced_to_files_commands_and_commits(run: Path) -> None:
+def test_every_result_can_be_traced_to_files_commands_and_commits(run: Path) -> None:
     scores = "results/small/seed1/civa-net/scores/crf.csv"
     done = subprocess.run(
         [sys.executable, "-m", "civa", "trace", "--file", scores],
@@ -209,7 +209,7 @@ def test_the_same_seed_gives_the_same_masks_and_scores_also_offline(
     for path in sorted(run.glob("results/small/**/*.mrcs")):
         other = again / path.relative_to(run)
         assert np.array_equal(read_stack(path), read_stack(other)), path.name
-    for name in ("figures.csv", "table1.csv", "table3.md", "summary.md", "summary.tex"):
+    for name in ("results.csv", "table1.csv", "table3.md", "summary.md", "summary.tex"):
         tables = [folder / "results" / "tables" / name for folder in (run, again)]
         assert tables[0].read_text() == tables[1].read_text()
     if not offline:
@@ -224,7 +224,7 @@ def test_snakemake_s_own_report_holds_figures_and_tables_also_offline(run: Path)
     figures = categories["small"]["seed 1"]
     assert {Path(path).stem for path in figures} == set(ORDER)
     (tables,) = categories["all data sets"].values()
-    csv = [*(table.name for table in TABLES), "figures"]
+    csv = [*(table.name for table in TABLES), "results"]
     assert {Path(path).name for path in tables} == {*(f"{name}.csv" for name in csv), "report.html"}
     assert "The median test image of every class." in page  # the captions of our own report
     if not offline:

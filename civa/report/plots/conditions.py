@@ -25,13 +25,13 @@ TITLES = {
 }
 
 
-def over_conditions(figures: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
+def over_conditions(results: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
     """Pick the mIoU of the drawn rows under each condition of an axis.
 
     Parameters
     ----------
-    figures
-        Every figure of the tables, as the stage ``tabulate`` writes them.
+    results
+        Every result of the tables, as the stage ``tabulate`` writes them.
     conditions
         Condition -> data set.
 
@@ -40,7 +40,7 @@ def over_conditions(figures: pd.DataFrame, conditions: Mapping[str, str]) -> pd.
     Columns ``row`` (a key of `DRAWN`), ``place`` (0 for the first condition), ``mean``, ``low``
     and ``high`` in per cent; nothing where a data set has no such row yet.
     """
-    known = figures[(figures["figure"] == "miou") & (figures["variant"] == BASE)]
+    known = results[(results["score"] == "miou") & (results["variant"] == BASE)]
     known = known.dropna(subset=["mean"])
     lines = []
     for place, dataset in enumerate(conditions.values()):
@@ -51,14 +51,14 @@ def over_conditions(figures: pd.DataFrame, conditions: Mapping[str, str]) -> pd.
     return pd.concat(lines)[["row", "place", "mean", "low", "high"]]
 
 
-def chart(figures: pd.DataFrame, axes: Mapping[str, Mapping[str, str]]) -> Figure:
+def chart(results: pd.DataFrame, axes: Mapping[str, Mapping[str, str]]) -> Figure:
     """Draw a panel for every axis: axis -> condition -> data set."""
     columns = min(len(axes), 3)
     rows = -(-len(axes) // columns)
     figure = Figure(figsize=(3.9 * columns, 3.1 * rows + 0.4), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for panel, (name, conditions) in zip(panels, axes.items(), strict=False):
-        _panel(panel, name, over_conditions(figures, conditions), list(conditions))
+        _panel(panel, name, over_conditions(results, conditions), list(conditions))
     for panel in panels[len(axes) :]:
         panel.set_axis_off()
     handles = {

@@ -54,7 +54,7 @@ class Sweep:
 
 
 def training(curves: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
-    """Draw loss and validation figures of every network against the epoch.
+    """Draw loss and validation scores of every network against the epoch.
 
     Parameters
     ----------
@@ -76,12 +76,12 @@ def training(curves: Sequence[tuple[str, pd.DataFrame]]) -> Figure:
     return figure
 
 
-def validation_figures(curve: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the validation figures of a curve, in per cent, without those that say the same.
+def validation_scores(curve: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the validation scores of a curve, in per cent, without those that say the same.
 
     With equally many volumes per class, accuracy and the mean accuracy of the classes agree.
     """
-    figures: dict[str, pd.Series] = {}
+    scores: dict[str, pd.Series] = {}
     for column, words in (
         ("validation_accuracy", "accuracy"),
         ("validation_class_accuracy", "class accuracy"),
@@ -90,14 +90,14 @@ def validation_figures(curve: pd.DataFrame) -> dict[str, pd.Series]:
         if column not in curve or curve[column].isna().all():
             continue
         values = curve[column] * (100 if column.endswith("accuracy") else 1)
-        if not any(np.allclose(values, known, equal_nan=True) for known in figures.values()):
-            figures[words] = values
-    return figures
+        if not any(np.allclose(values, known, equal_nan=True) for known in scores.values()):
+            scores[words] = values
+    return scores
 
 
-def best_row(figure: pd.Series) -> int:
-    """Return the row that training kept: the last one of the highest validation figure."""
-    return int(np.flatnonzero(figure == figure.max())[-1])
+def best_row(score: pd.Series) -> int:
+    """Return the row that training kept: the last one of the highest validation score."""
+    return int(np.flatnonzero(score == score.max())[-1])
 
 
 def _training_panel(axis: Axes, title: str, curve: pd.DataFrame) -> None:
@@ -110,9 +110,9 @@ def _training_panel(axis: Axes, title: str, curve: pd.DataFrame) -> None:
     axis.tick_params(axis="y", colors=LOSS_COLOUR)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axis.set_xlabel("epoch" + _duration(curve))
-    figures = validation_figures(curve)
-    if figures:
-        lines = _validation_lines(axis.twinx(), curve["epoch"], figures, marker)
+    scores = validation_scores(curve)
+    if scores:
+        lines = _validation_lines(axis.twinx(), curve["epoch"], scores, marker)
     else:
         epoch, loss = curve["epoch"].iloc[-1], curve["loss"].iloc[-1]
         _mark(axis, epoch, loss)
@@ -121,15 +121,15 @@ def _training_panel(axis: Axes, title: str, curve: pd.DataFrame) -> None:
 
 
 def _validation_lines(
-    axis: Axes, epochs: pd.Series, figures: Mapping[str, pd.Series], marker: str
+    axis: Axes, epochs: pd.Series, scores: Mapping[str, pd.Series], marker: str
 ) -> list[str]:
-    """Draw validation figures, and say in which epoch each was best."""
+    """Draw validation scores, and say in which epoch each was best."""
     axis.set_ylim(0, 104)
-    what = next(iter(figures)) + " " if len(figures) == 1 else ""
+    what = next(iter(scores)) + " " if len(scores) == 1 else ""
     axis.set_ylabel(f"validation {what}(%)", color=FIGURE_COLOUR)
     axis.tick_params(axis="y", colors=FIGURE_COLOUR)
     lines = []
-    for (words, values), style in zip(figures.items(), ("solid", "dashed", "dotted"), strict=False):
+    for (words, values), style in zip(scores.items(), ("solid", "dashed", "dotted"), strict=False):
         axis.plot(
             *(epochs, values), color=FIGURE_COLOUR, marker=marker, linewidth=1.3, linestyle=style
         )

@@ -4,17 +4,17 @@ import pandas as pd
 import pytest
 
 from civa.report.plots import conditions
-from civa.report.results import read_figures
+from civa.report.results import read_results
 from civa.stages import plot_conditions
 
 CONDITIONS = {"little": "a", "much": "b"}
 
 
-def figures() -> pd.DataFrame:
+def results() -> pd.DataFrame:
     def line(
         dataset: str, method: str, mean: float, variant: str = "civa-net"
     ) -> dict[str, object]:
-        known = {"dataset": dataset, "method": method, "variant": variant, "figure": "miou"}
+        known = {"dataset": dataset, "method": method, "variant": variant, "score": "miou"}
         return {**known, "mean": mean, "low": mean - 2, "high": mean + 1}
 
     lines = [
@@ -22,13 +22,13 @@ def figures() -> pd.DataFrame:
         *(line("a", "consensus", 90), line("a", "crf", 65), line("a", "crf", 1, "other")),
         *(line("b", "ball", 20), line("b", "blob", 15), line("b", "consensus", 80)),
         line("b", "voxresnet_full", float("nan")),
-        {**line("b", "crf", 99), "figure": "class_miou"},
+        {**line("b", "crf", 99), "score": "class_miou"},
     ]
     return pd.DataFrame(lines)
 
 
 def test_rows_stand_at_the_place_of_their_condition_and_the_best_rule_stands_for_all() -> None:
-    points = conditions.over_conditions(figures(), CONDITIONS).set_index(["row", "place"])["mean"]
+    points = conditions.over_conditions(results(), CONDITIONS).set_index(["row", "place"])["mean"]
     assert points.to_dict() == {
         ("trivial", 0): 60,
         ("consensus", 0): 90,
@@ -40,7 +40,7 @@ def test_rows_stand_at_the_place_of_their_condition_and_the_best_rule_stands_for
 
 def test_every_axis_has_a_panel_with_its_conditions() -> None:
     order = {"x": "b", "y": "a", "z": "c"}
-    figure = conditions.chart(figures(), {"noise": CONDITIONS, "order": order})
+    figure = conditions.chart(results(), {"noise": CONDITIONS, "order": order})
     noise, ordered = (panel for panel in figure.axes if panel.axison)
     assert noise.get_title() == "noise"
     assert [label.get_text() for label in ordered.get_xticklabels()] == ["x", "y", "z"]
@@ -52,10 +52,10 @@ def test_every_axis_has_a_panel_with_its_conditions() -> None:
 
 
 def test_the_stage_draws_what_the_configuration_names(tmp_path) -> None:
-    figures().to_csv(tmp_path / "figures.csv", index=False)
-    assert len(read_figures(tmp_path / "figures.csv")) == 11
+    results().to_csv(tmp_path / "results.csv", index=False)
+    assert len(read_results(tmp_path / "results.csv")) == 11
     plot_conditions.run(
-        tmp_path / "figures.csv",
+        tmp_path / "results.csv",
         out=tmp_path / "stress_tests.png",
         config="stress_tests: {noise: {x: a, y: b}}",
     )

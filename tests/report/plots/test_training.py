@@ -54,9 +54,9 @@ def test_without_validation_the_last_epoch_is_kept() -> None:
 def test_accuracies_that_agree_are_drawn_once() -> None:
     shares = [0.25, 0.5]
     same = curve(validation_accuracy=shares, validation_class_accuracy=shares)
-    assert list(history.validation_figures(same)) == ["accuracy"]
+    assert list(history.validation_scores(same)) == ["accuracy"]
     other = curve(validation_accuracy=shares, validation_class_accuracy=[0.6, 0.4])
-    assert list(history.validation_figures(other)) == ["accuracy", "class accuracy"]
+    assert list(history.validation_scores(other)) == ["accuracy", "class accuracy"]
     figure = history.training([("classifier", other)])
     assert marked(figure) == [(2, 50), (1, 60)]
     assert "best class accuracy, dashed: 60.0 % in epoch 1 of 2" in words(figure)

@@ -1,6 +1,6 @@
 """What the paper prints in Tables 1 to 5, and the slips that a reader should know of.
 
-Figures are IoU in per cent.  Data sets of a configuration take the place of the paper's by
+Scores are IoU in per cent.  Data sets of a configuration take the place of the paper's by
 their key ``stands_for``.
 """
 
@@ -28,9 +28,9 @@ class PaperTable:
     methods
         Rows in the paper's order: method (see civa.pipeline.runs.METHODS) -> name in this table.
     printed
-        Place -> method -> figures: the mean, then one per class where the table has them.
+        Place -> method -> scores: the mean, then one per class where the table has them.
     slips
-        (place, method) -> what is wrong with, or odd about, the printed figure.
+        (place, method) -> what is wrong with, or odd about, the printed score.
     ablation
         True: rows of variants belong here.
     """
@@ -48,11 +48,11 @@ class PaperTable:
         """Whether the table has a column for every class."""
         return any(len(row) > 1 for place in self.printed.values() for row in place.values())
 
-    def value(self, place: str | None, method: str, figure: str) -> float:
-        """Return a printed figure, NaN where the paper has none."""
+    def value(self, place: str | None, method: str, score: str) -> float:
+        """Return a printed score, NaN where the paper has none."""
         row = self.printed.get(place or "", {}).get(method, ())
         columns = ("miou", *CLASSES.get(place or "", ()))
-        return dict(zip(columns, row, strict=False)).get(figure, float("nan"))
+        return dict(zip(columns, row, strict=False)).get(score, float("nan"))
 
 
 _AVERAGE = "the paper prints 9.7; its four classes (Table 1) average 15.0"

@@ -1,10 +1,10 @@
-"""The paper's figures as data: complete, consistent with each other, slips footnoted."""
+"""The paper's results as data: complete, consistent with each other, slips footnoted."""
 
 import numpy as np
 import pytest
 
 from civa.pipeline.runs import METHODS
-from civa.report.paper_figures import CLASSES, PLACES, TABLES
+from civa.report.paper_results import CLASSES, PLACES, TABLES
 
 TABLE = {table.name: table for table in TABLES}
 
@@ -18,7 +18,7 @@ def test_five_tables_with_known_methods_and_places() -> None:
             assert set(table.printed[place]) == set(table.methods) <= set(METHODS)
 
 
-def test_rows_by_class_have_one_figure_for_each() -> None:
+def test_rows_by_class_have_one_score_for_each() -> None:
     for name in ("table1", "table2"):
         assert TABLE[name].by_class
         for place, rows in TABLE[name].printed.items():
