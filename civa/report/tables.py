@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from civa.pipeline.config import BASE, Config, is_imported
+from civa.pipeline.config import BASE, Config, is_imported, settings
 from civa.pipeline.runs import BEYOND, METHODS, TRIVIAL
 from civa.report.paper_results import CLASSES, PLACES, TABLES, PaperTable
 from civa.report.results import KEYS, MEANS
 
 NOT_AVAILABLE = "n/a"
+# With a linear layer behind global average pooling, dy/dA is one number per feature map, so that
+# the weight of Respond-CAM, sum(A dy/dA) / sum(A), is that of Grad-CAM, the mean of dy/dA.
+COINCIDES = (
+    "equals Grad-CAM up to the ReLU with the default head (global average pooling), since the "
+    "gradient is constant over the grid; with classifier.architecture: cnn1_bn it is not"
+)
 
 Lookup = Mapping[tuple[str, ...], Mapping[str, Any]]  # (*KEYS, score) -> line
 
@@ -83,7 +89,7 @@ def layouts(results: pd.DataFrame, config: Config) -> list[Layout]:
             made += [_by_class(table, place, name, config, lookup) for place, name in placed]
         else:
             made.append(_across(table, placed, config, lookup))
-    return made + [_all_rows(name, lookup) for name in config["datasets"]]
+    return made + [_all_rows(name, config, lookup) for name in config["datasets"]]
 
 
 def paper_lines(table: PaperTable, results: pd.DataFrame, config: Config) -> pd.DataFrame:
@@ -137,13 +143,12 @@ def _rows_of(table: PaperTable, lookup: Lookup) -> list[tuple[str, str, str]]:
     """List a table's rows (variant, method, name): trivial, the paper's, ablations, beyond it."""
     rows = [(BASE, rule, f"trivial: {METHODS[rule].title}") for rule in TRIVIAL]
     rows += [(BASE, method, name) for method, name in table.methods.items()]
-    if table.ablation:
-        found = {
-            (variant, method): line["title"]
-            for (_, variant, method, _), line in lookup.items()
-            if variant != BASE and method in table.methods
-        }
-        rows += [(variant, method, title) for (variant, method), title in found.items()]
+    found = {
+        (variant, method): line["title"]
+        for (_, variant, method, _), line in lookup.items()
+        if variant != BASE and method in table.varied
+    }
+    rows += [(variant, method, title) for (variant, method), title in found.items()]
     made = {method for _, variant, method, _ in lookup if variant == BASE}
     rows += [(BASE, name, f"beyond: {METHODS[name].title}") for name in BEYOND if name in made]
     return rows
@@ -159,15 +164,17 @@ def _by_class(
     for variant, method, name in _rows_of(table, lookup):
         key = (dataset or "", variant, method)
         line = {"method": name}
+        own = place if variant == BASE else None  # the paper has no variants
         if place:
-            slip = notes.mark(table.slips.get((place, method), ""))
-            line["paper"] = _number(table.value(place, method, "miou")) + slip
-        line["mIoU"] = _ours(lookup.get((*key, "miou")), notes)
+            slip = notes.mark(table.slips.get((own or "", method), ""))
+            line["paper"] = _number(table.value(own, method, "miou")) + slip
+        remark = _coincides(config, *key)
+        line["mIoU"] = _ours(lookup.get((*key, "miou")), notes, remark=remark)
         line["95 %"] = _interval(lookup.get((*key, "miou")))
         seen = _notes_of(lookup.get((*key, "miou")))
         for score in classes:
             ours = _ours(lookup.get((*key, score)), notes, row=seen)
-            printed = table.value(place, method, score)
+            printed = table.value(own, method, score)
             line[score] = ours if np.isnan(printed) else f"{_number(printed)} / {ours}"
         line["class mIoU"] = _ours(lookup.get((*key, "class_miou")), notes, row=seen)
         line["agnostic"] = _ours(lookup.get((*key, "miou_agnostic")), notes, row=seen)
@@ -232,7 +239,7 @@ def _over_full(
     return line
 
 
-def _all_rows(dataset: str, lookup: Lookup) -> Layout:
+def _all_rows(dataset: str, config: Config, lookup: Lookup) -> Layout:
     """Arrange every row of one data set, variants included."""
     notes = _Footnotes()
     classes = _classes(lookup, dataset)
@@ -241,7 +248,7 @@ def _all_rows(dataset: str, lookup: Lookup) -> Layout:
     for key in keys:
         first = lookup[(*key, "miou")]
         line = {"method": first["title"], "supervision": first["supervision"]}
-        line["mIoU"] = _ours(first, notes)
+        line["mIoU"] = _ours(first, notes, remark=_coincides(config, *key))
         line["95 %"] = _interval(first)
         seen = _notes_of(first)
         for score, head in (("class_miou", "class mIoU"), ("miou_agnostic", "agnostic")):
@@ -256,6 +263,15 @@ def _all_rows(dataset: str, lookup: Lookup) -> Layout:
     )
     title = f"All rows: {dataset}"
     return Layout("summary", title, pd.DataFrame(lines), [*notes.listed(), remark])
+
+
+def _coincides(config: Config, dataset: str, variant: str, method: str) -> str:
+    """Say where Respond-CAM is no method of its own; nothing of other rows."""
+    if method != "respondcam" or not dataset:
+        return ""
+    head = settings(config, "classifier", dataset, variant).get("architecture", "gap")
+    layer = settings(config, "localize", dataset, variant).get("layer", "cam")
+    return COINCIDES if (head, layer) == ("gap", "cam") else ""
 
 
 def _classes(lookup: Lookup, dataset: str | None) -> list[str]:
@@ -294,19 +310,25 @@ def _notes_of(line: Mapping[str, Any] | None) -> list[str]:
 
 
 def _ours(
-    line: Mapping[str, Any] | None, notes: _Footnotes, *, row: Sequence[str] | None = None
+    line: Mapping[str, Any] | None,
+    notes: _Footnotes,
+    *,
+    row: Sequence[str] | None = None,
+    remark: str = "",
 ) -> str:
     """Return a measured score and the marks of its footnotes.
 
     The score that stands for a row comes with its spread over seeds; the others of the row
-    (``row``: the footnotes it has already) only with footnotes of their own.
+    (``row``: the footnotes it has already) only with footnotes of their own.  A ``remark`` is one
+    more footnote.
     """
     if line is None:
         return NOT_AVAILABLE
     text = _number(line["mean"], missing=NOT_AVAILABLE)
     if row is None and not np.isnan(line["sd"]):
         text += f" ± {line['sd']:.1f}"
-    return text + notes.mark(*(note for note in _notes_of(line) if note not in (row or ())))
+    own = [note for note in _notes_of(line) if note not in (row or ())]
+    return text + notes.mark(*own, remark)
 
 
 def _interval(line: Mapping[str, Any] | None) -> str:

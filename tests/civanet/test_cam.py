@@ -97,6 +97,16 @@ def test_respond_cam_and_grad_cam_agree_behind_a_pooled_linear_head() -> None:
     torch.testing.assert_close(grad_cam.sum(dim=(1, 2, 3)), score - bias, atol=1e-5, rtol=1e-4)
 
 
+def test_respond_cam_and_grad_cam_differ_behind_fully_connected_layers() -> None:
+    model = build_classifier("cnn1_bn", classes=3, box_voxels=16)
+    volume = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    features, gradient = gradients(model, volume, torch.tensor([0, 2]), layer="cam")
+    over_grid = gradient.std(dim=(2, 3, 4))
+    assert (over_grid > 0.1 * gradient.abs().mean(dim=(2, 3, 4))).any()
+    different = (channel_weights(gradient) - respond_weights(features, gradient)).abs()
+    assert (different > 0.1 * channel_weights(gradient).abs()).any()
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_gradient_is_that_of_the_score_before_the_softmax(layer: str) -> None:
     model = build_classifier("cnn1_bn", classes=3, box_voxels=8).double()

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from civa.pipeline.config import BASE, settings
 from civa.pipeline.runs import (
@@ -51,6 +53,22 @@ def test_every_row_has_a_product_and_a_title_of_its_own() -> None:
     assert BASELINES["voxresnet_pseudo"] == ("voxresnet", "pseudo")
     assert BASELINES["unet_slice"] == ("unet", "slice")
     assert BASELINES["voxresnet_full"] == ("voxresnet", "full")
+
+
+def test_the_experiment_of_the_paper_measures_both_image_level_baselines() -> None:
+    path = Path(__file__).parents[2] / "examples" / "paper.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    variant = "cnn1_bn"
+    for dataset in config["datasets"]:
+        head = settings(config, "classifier", dataset, variant)["architecture"]
+        assert head == "cnn1_bn"  # with gap, Respond-CAM is Grad-CAM
+    counts = Counter((row.dataset, row.method) for row in rows(config) if row.variant == variant)
+    names = ("respondcam", "gradcam", "cooccurrence", *CONSENSUS)
+    assert counts == {
+        (dataset, method): seeds
+        for dataset, seeds in (("snr003", 2), ("snr005", 2), ("polyga", 1))
+        for method in names
+    }
 
 
 def test_without_variants_the_method_owns_everything() -> None:

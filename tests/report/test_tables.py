@@ -1,5 +1,6 @@
 """Tables: means over seeds, intervals, footnotes for everything that is missing."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from civa.pipeline.runs import Row, rows
 from civa.report.paper_results import TABLES
 from civa.report.results import collect, read_results
 from civa.report.tables import layouts, paper_lines, to_latex, to_markdown
+from civa.stages import localize, train_classifier
 
 CONFIG = {
     "seeds": [1, 2],
@@ -215,6 +217,44 @@ def test_ablations_have_rows_of_their_own_without_the_paper_s_scores() -> None:
     assert cells.loc["+ IVA (CIVA-Net) [cut-half]", "snr005: paper"] == ""
     assert cells.loc["+ IVA (CIVA-Net) [cut-half]", "snr005: ours"] == "50.0 ± 0.0"
     assert "Grad-CAM [cut-half]" not in cells.index  # shared with the method itself
+
+
+@pytest.mark.parametrize(
+    ("changed", "coincides"),
+    [
+        ({}, True),
+        ({"classifier": {"architecture": "gap"}, "localize": {"layer": "cam"}}, True),
+        ({"classifier": {"architecture": "cnn1_bn"}}, False),
+        ({"localize": {"layer": "fine"}}, False),  # the head pools over the grid of the CAM layer
+    ],
+)
+def test_respond_cam_has_a_footnote_where_it_is_grad_cam(changed: dict, coincides: bool) -> None:
+    parts = all_layouts(scores(0.2, 0.4, 0.6, 0.8), {**CONFIG, **changed})
+    for part in (parts["table1"][1], parts["summary"][0]):
+        cells = part.table.set_index("method")["mIoU"]
+        assert cells["Respond-CAM"] == ("50.0 ± 0.0 [a]" if coincides else "50.0 ± 0.0")
+        assert cells["Grad-CAM"] == "50.0 ± 0.0"
+        assert any("equals Grad-CAM up to the ReLU" in note for note in part.notes) == coincides
+
+
+def test_a_head_that_tells_the_baselines_apart_has_rows_without_footnote_and_paper() -> None:
+    variants = {"bn": {"classifier": {"architecture": "cnn1_bn"}, "without": ["iva", "crf"]}}
+    parts = all_layouts(scores(0.2, 0.4, 0.6, 0.8), {**CONFIG, "variants": variants})
+    cells = parts["table1"][1].table.set_index("method")
+    assert cells.loc["Respond-CAM", "mIoU"] == "50.0 ± 0.0 [a]"
+    for title in ("Respond-CAM [bn]", "Grad-CAM [bn]"):
+        assert cells.loc[title, "mIoU"] == "50.0 ± 0.0"
+        assert cells.loc[title, "paper"] == ""
+        assert cells.loc[title, "1bxn"] == "30.0"  # ours alone: the paper has no variants
+    assert "+ CO [bn]" not in cells.index
+
+
+def test_the_footnote_knows_the_defaults_of_the_stages() -> None:
+    defaults = [
+        inspect.signature(stage.run).parameters[name].default
+        for stage, name in ((train_classifier, "architecture"), (localize, "layer"))
+    ]
+    assert defaults == ["gap", "cam"]
 
 
 def test_own_data_sets_have_tables_without_the_paper() -> None:
