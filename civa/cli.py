@@ -60,7 +60,7 @@ VERBS = {
     "plot-overview": "masks and scores -> figures",
     "plot-comparison": "masks and scores -> baseline and ours in three slices (Figure 4)",
     "plot-charts": "curves, choices, predictions and scores -> charts",
-    "plot-conditions": "results of the tables -> where the methods break, axis by axis",
+    "plot-conditions": "results -> scores over conditions that are changed one at a time",
     "report": "results, ledgers and figures -> one page",
     "recover": "after Snakemake was killed: its jobs ended, the folder unlocked",
     "trace": "a product -> the files, commands and commits that it came from",

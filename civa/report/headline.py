@@ -15,7 +15,7 @@ from civa.report.page import render
 from civa.report.sections import Run, tally
 
 NOISE = LIMITS["trivial"].green  # points; a smaller lead is none
-FINAL_ROWS = ("crf", "iva")  # the last row of the method, and what stands in where it is missing
+FINAL_ROWS = ("crf", "iva")  # the last row of the method, and the one before it
 FULL = "voxresnet_full"
 
 Line = Mapping[str, Any]  # a line of the results; None where it has no number

@@ -1,4 +1,4 @@
-"""Results of the tables -> where the methods break: one panel per axis of conditions."""
+"""Results -> scores over conditions that are changed one at a time, one panel per axis."""
 
 from pathlib import Path
 

@@ -227,7 +227,7 @@ def test_the_method_stands_beside_trivial_rule_and_full_supervision() -> None:
     assert "interval 58.0 to 62.0" in text
     assert "brightest blob) reaches 50.0 without" in text
     assert "it is the best on the test images themselves, which flatters it" in text
-    assert "reaches 80.0 (one seed): class labels get 0.75 of that" in text
+    assert "reaches 80.0 (one seed): class labels reach 0.75 of that" in text
     assert "Warning" not in text
     assert "99.0" not in text
     widths = [value for value in found.values("style") if "width" in value]
@@ -243,15 +243,19 @@ def test_the_new_method_is_set_beside_full_supervision_and_recommended_where_it_
     text = Page(short(*lines, result_line("consensus", 90.0))).text.replace("\u00a0", " ")
     assert "CIVA-Consensus, which aligns every volume" in text
     assert "reaches 90.0" in text and "1.12 of full supervision" in text
-    assert "Use CIVA-Consensus, or see what the ledger advises" in text
+    assert "Use CIVA-Consensus, or follow the advice of the ledger" in text
     assert "Use the trivial rule" in Page(short(*lines, result_line("consensus", 64.0))).text
 
 
 @pytest.mark.parametrize(
     ("ours", "words", "kind"),
     [
-        (40.0, "does not beat the best trivial rule; it is 10.0 points behind", "warning"),
-        (50.0, "does not beat the best trivial rule; it is level with it", "warning"),
+        (
+            40.0,
+            "is not better than the best trivial rule; its mIoU is 10.0 points lower",
+            "warning",
+        ),
+        (50.0, "is not better than the best trivial rule; its mIoU is the same", "warning"),
         (51.0, "lead over the best trivial rule is 1.0 points, no more than", "caution"),
     ],
 )
@@ -280,7 +284,7 @@ def test_without_ground_truth_the_ledger_carries_the_page() -> None:
     lines = [result_line(name, np.nan, notes=note) for name in ("blob", "gradcam", "crf")]
     judged = {RUN: ledger(GREEN, AMBER, AMBER, UNKNOWN)}
     text = Page(short(*lines, judged=judged)).text
-    assert f"There is no score: {note}. The quality ledger says" in text
+    assert f"There is no score: {note}. The quality ledger has the checks" in text
     assert "Quality ledger, 1 run: ✓ 1 green ! 2 amber – 1 n/a" in text
     assert "red" not in text
     assert "nan" not in text
@@ -335,7 +339,7 @@ def test_figures_come_in_their_order_with_how_to_read_them(tmp_path: Path) -> No
     found = Page(figures([picture(folder / f"{name}.png") for name in names]))
     titles = ["The median test image of every class", "Training of every network", "extra"]
     assert found.values("alt") == [f"{title}: mine, seed 1" for title in titles]
-    assert "one that is flat from the start has not learnt" in found.text
+    assert "if it never falls, the network has learnt nothing" in found.text
 
 
 def test_every_figure_has_a_caption_and_every_caption_a_figure() -> None:

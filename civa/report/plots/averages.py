@@ -30,7 +30,7 @@ class Portrait:
     resolutions_angstrom, fsc, against_truth
         (shells,) correlation of the half-sets, and of the average with the truth or None.
     remark
-        A few words over the curve, such as where to read what speaks against the average.
+        A few words over the curve, such as where its warnings are written.
     """
 
     title: str

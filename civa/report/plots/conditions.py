@@ -1,4 +1,4 @@
-"""Where a method breaks: scores over conditions that are changed one at a time."""
+"""Scores over conditions that are changed one at a time."""
 
 from collections.abc import Mapping
 
