@@ -1,15 +1,12 @@
 """The command line: one verb per stage, its flags derived from the stage's signature.
 
-A stage is a module ``civa.stages.<verb>`` with one function ``run``.  Its positional
-parameters are input files, its keyword-only paths are products, and the other keyword-only
-parameters are settings; nothing is written twice.  A training also takes a checkpoint: the file
-in which it keeps its state while it runs.
+`civa.pipeline.signatures` reads the signature from the source, so that a stage is imported only to
+run it.
 """
 
 import argparse
 import hashlib
 import importlib
-import inspect
 import json
 import logging
 import shlex
@@ -19,10 +16,13 @@ import time
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from civa import __version__
+from civa.pipeline.commands import describe
+from civa.pipeline.signatures import Parameter, signature, stage_module
 
 if typing.TYPE_CHECKING:
     from civa.training.checkpoint import Checkpoint
@@ -84,11 +84,7 @@ def _stop(number: int, frame: types.FrameType | None) -> None:
 
 def stage_function(verb: str) -> typing.Callable[..., None]:
     """Import the function that a verb runs."""
-    return importlib.import_module(f"civa.stages.{_module(verb)}").run
-
-
-def _module(verb: str) -> str:
-    return {"import": "import_volumes"}.get(verb, verb.replace("-", "_"))
+    return importlib.import_module(f"civa.stages.{stage_module(verb)}").run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,8 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in VERBS:
         return _overview(arguments)
     verb, rest = arguments[0], arguments[1:]
+    is_help = not {"-h", "--help"}.isdisjoint(rest)
+    values = vars(_parser(verb, explained=is_help).parse_args(rest))
     function = stage_function(verb)
-    values = vars(_parser(verb, function).parse_args(rest))
     logger = logging.getLogger("civa")
     try:
         handlers = _start_logging(values.pop("log"))
@@ -136,13 +133,13 @@ def _run(
     )
     from civa.pipeline.publishing import publishing
 
-    kinds = {name: _kind(parameter) for name, parameter in _parameters(function).items()}
+    kinds = {parameter.name: parameter.kind for parameter in signature(verb).parameters}
     settings = {name: value for name, value in values.items() if kinds[name] == "setting"}
     read = digests(_paths(value for name, value in values.items() if kinds[name] == "input"))
     states = [name for name, value in values.items() if kinds[name] == "state" and value]
     for name in states:
         values[name] = _checkpoint(values[name], verb, settings, read)
-    products = {name: value for name, value in values.items() if kinds[name] == "output"}
+    products = {name: value for name, value in values.items() if kinds[name] == "product"}
     started = time.monotonic()
     with publishing(list(products.values())) as private:
         written = {name: private[product] for name, product in products.items()}
@@ -167,7 +164,7 @@ def _checkpoint(
     from civa.pipeline.sources import PACKAGE, stage_sources
     from civa.training.checkpoint import Checkpoint
 
-    sources = stage_sources(_module(verb))
+    sources = stage_sources(stage_module(verb))
     code = {source.relative_to(PACKAGE).as_posix(): digest(source) for source in sources}
     shaped_by = json.dumps([verb, settings, dict(read), code], default=str, sort_keys=True)
     return Checkpoint(path, hashlib.sha256(shaped_by.encode()).hexdigest())
@@ -193,51 +190,49 @@ def _overview(arguments: list[str]) -> int:
     return 0 if asked else 2
 
 
-def _parameters(function: typing.Callable[..., None]) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(function).parameters)
+def _parser(verb: str, *, explained: bool = True) -> argparse.ArgumentParser:
+    """Derive the flags of a verb from the signature of its stage.
 
-
-def _kind(parameter: inspect.Parameter) -> str:
-    kinds = typing.get_args(parameter.annotation) or (parameter.annotation,)
-    if parameter.name == "checkpoint":
-        return "state"
-    if Path not in kinds:
-        return "setting"
-    return "output" if parameter.kind is inspect.Parameter.KEYWORD_ONLY else "input"
-
-
-def _parser(verb: str, function: typing.Callable[..., None]) -> argparse.ArgumentParser:
-    """Derive the flags of a verb from the signature of its stage."""
-    description = inspect.getdoc(function) or VERBS[verb]
+    Parameters
+    ----------
+    explained
+        Whether ``--help`` will be asked for: reading the texts takes longer than the flags.
+    """
     parser = argparse.ArgumentParser(
         prog=f"civa {verb}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=signature(verb).about or VERBS[verb],
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=32),
         allow_abbrev=False,
+        add_help=False,
     )
-    for name, parameter in _parameters(function).items():
-        _add_flag(parser, name, parameter)
-    parser.add_argument("--log", type=Path, help="also write messages to this file")
+    groups = {
+        title: parser.add_argument_group(title) for title in ("inputs", "products", "settings")
+    }
+    for parameter in signature(verb).parameters:
+        group = groups.get(f"{parameter.kind}s", groups["settings"])
+        text = describe(verb, parameter) if explained else ""
+        _add_flag(group, parameter, text.replace("%", "%%"))
+    log = "also write messages to this file"
+    groups["settings"].add_argument("--log", type=Path, metavar="FILE", help=log)
+    groups["settings"].add_argument("-h", "--help", action="help", help="show this and stop")
     return parser
 
 
-def _add_flag(parser: argparse.ArgumentParser, name: str, parameter: inspect.Parameter) -> None:
-    flag, annotation = "--" + name.replace("_", "-"), parameter.annotation
-    required = parameter.default is inspect.Parameter.empty
-    default = None if required else parameter.default
-    if isinstance(annotation, types.UnionType):  # X | None
-        annotation = typing.get_args(annotation)[0]
-    if typing.get_origin(annotation) in (tuple, list):
-        item = typing.get_args(annotation)[0]
-        parser.add_argument(
-            flag, type=item, nargs="*", required=required, default=default, action=_Collect
-        )
-    elif _kind(parameter) == "state":
-        parser.add_argument(flag, type=Path, help="keep the state here, to go on from if stopped")
-    elif annotation is bool:
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
+TYPES = {"str": str, "int": int, "float": float, "Path": Path, "Checkpoint": Path}
+METAVARS = {"int": "INTEGER", "float": "NUMBER", "str": "TEXT"}
+
+
+def _add_flag(group: argparse._ArgumentGroup, parameter: Parameter, text: str) -> None:
+    of: dict[str, Any] = {"required": parameter.is_required, "default": parameter.default}
+    if parameter.type == "bool":
+        of["action"] = argparse.BooleanOptionalAction
     else:
-        parser.add_argument(flag, type=annotation, required=required, default=default)
+        of["type"], of["metavar"] = TYPES[parameter.type], METAVARS.get(parameter.type, "FILE")
+    if parameter.is_list:
+        of["nargs"], of["action"] = "*", _Collect
+    elif parameter.kind == "input" and not parameter.is_required:
+        of["nargs"], of["const"] = "?", parameter.default  # a rule names it even where it is absent
+    group.add_argument(parameter.flag, **of).help = text  # argparse adds words to that of a bool
 
 
 class _Collect(argparse.Action):

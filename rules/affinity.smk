@@ -8,51 +8,46 @@ rule mine_pairs:
         class_maps=made("pseudo_labels", "masks/cooccurrence.mrcs"),
         particles=PARTICLES,
         split=SPLIT,
-        code=code("mine_pairs"),
+        code=code("mine-pairs"),
     output:
-        "results/{dataset}/seed{seed}/{variant}/pairs.npz",
+        out=f"{RUN}/pairs.npz",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/mine_pairs.log",
+        f"{LOGS}/mine_pairs.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/mine_pairs.tsv"
+        f"{BENCHMARKS}/mine_pairs.tsv"
     group:
         "labels_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("mine_pairs"),
     params:
-        flags=flags("pairs"),
+        flags=flags("mine-pairs"),
     shell:
-        "python -m civa mine-pairs --class-maps {input.class_maps:q} "
-        + TABLES
-        + " --out {output:q} {params.flags} --log {log:q}"
+        civa("mine-pairs")
 
 
 rule train_iva:
     input:
         volumes=VOLUMES,
         pairs=made("pairs", "pairs.npz"),
-        code=code("train_iva"),
+        code=code("train-iva"),
     output:
-        weights="results/{dataset}/seed{seed}/{variant}/iva.safetensors",
-        curve="results/{dataset}/seed{seed}/{variant}/iva_curve.csv",
+        weights=f"{RUN}/iva.safetensors",
+        curve=f"{RUN}/iva_curve.csv",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/train_iva.log",
+        f"{LOGS}/train_iva.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/train_iva.tsv"
+        f"{BENCHMARKS}/train_iva.tsv"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("train_iva", "iva"),
         gpu=GPUS,
     params:
         gpu=GPU_USE,
-        checkpoint="results/{dataset}/seed{seed}/{variant}/.iva.checkpoint",
-        flags=flags("iva"),
+        checkpoint=f"{RUN}/.iva.checkpoint",
+        flags=flags("train-iva"),
     shell:
-        "python -m civa train-iva --volumes {input.volumes:q} --pairs {input.pairs:q} "
-        "--weights {output.weights:q} --curve {output.curve:q} --seed {wildcards.seed} "
-        "--threads {threads} --gpu {params.gpu} {params.flags} "
-        "--checkpoint {params.checkpoint:q} --log {log:q}"
+        civa("train-iva")

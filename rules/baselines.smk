@@ -11,62 +11,59 @@ rule train_segmenter:
         masks=validation_masks,
         particles=PARTICLES,
         split=SPLIT,
-        code=code("train_segmenter"),
+        code=code("train-segmenter"),
     output:
-        weights="results/{dataset}/seed{seed}/{variant}/{baseline}.safetensors",
-        metrics="results/{dataset}/seed{seed}/{variant}/{baseline}.json",
-        curve="results/{dataset}/seed{seed}/{variant}/{baseline}_curve.csv",
+        weights=f"{RUN}/{{baseline}}.safetensors",
+        metrics=f"{RUN}/{{baseline}}.json",
+        curve=f"{RUN}/{{baseline}}_curve.csv",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/train_{baseline}.log",
+        f"{LOGS}/train_{{baseline}}.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/train_{baseline}.tsv"
+        f"{BENCHMARKS}/train_{{baseline}}.tsv"
     wildcard_constraints:
         baseline=one_of(civa_runs.BASELINES),
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("train_{baseline}", "{baseline}"),
         gpu=GPUS,
     params:
         gpu=GPU_USE,
-        checkpoint="results/{dataset}/seed{seed}/{variant}/.{baseline}.checkpoint",
+        checkpoint=f"{RUN}/.{{baseline}}.checkpoint",
         network=lambda wc: civa_runs.BASELINES[wc.baseline][0],
         supervision=lambda wc: civa_runs.BASELINES[wc.baseline][1],
-        flags=lambda wc: flags(wc.baseline)(wc),
+        flags=flags("train-segmenter", section="{baseline}"),
     shell:
-        "python -m civa train-segmenter --volumes {input.volumes:q} "
-        "--annotations {input.annotations:q} --masks {input.masks:q} "
-        + TABLES
-        + " --weights {output.weights:q} --metrics {output.metrics:q} --curve {output.curve:q} "
-        "--network {params.network} --supervision {params.supervision} "
-        "--seed {wildcards.seed} "
-        "--threads {threads} --gpu {params.gpu} {params.flags} "
-        "--checkpoint {params.checkpoint:q} --log {log:q}"
+        civa(
+            "train-segmenter",
+            network="{params.network}",
+            supervision="{params.supervision}",
+        )
 
 
 rule apply_segmenter:
     input:
         volumes=VOLUMES,
-        weights="results/{dataset}/seed{seed}/{variant}/{baseline}.safetensors",
-        metrics="results/{dataset}/seed{seed}/{variant}/{baseline}.json",
+        weights=f"{RUN}/{{baseline}}.safetensors",
+        metrics=f"{RUN}/{{baseline}}.json",
         masks=validation_masks,
         particles=PARTICLES,
         split=SPLIT,
-        code=code("apply_segmenter"),
+        code=code("apply-segmenter"),
     output:
-        masks="results/{dataset}/seed{seed}/{variant}/masks/{baseline}.mrcs",
-        choice="results/{dataset}/seed{seed}/{variant}/masks/{baseline}.json",
+        out=f"{RUN}/masks/{{baseline}}.mrcs",
+        choice=f"{RUN}/masks/{{baseline}}.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/apply_{baseline}.log",
+        f"{LOGS}/apply_{{baseline}}.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/apply_{baseline}.tsv"
+        f"{BENCHMARKS}/apply_{{baseline}}.tsv"
     wildcard_constraints:
         baseline=one_of(civa_runs.BASELINES),
     group:
         "apply_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("apply_segmenter", "{baseline}"),
@@ -74,8 +71,4 @@ rule apply_segmenter:
     params:
         gpu=GPU_USE,
     shell:
-        "python -m civa apply-segmenter --volumes {input.volumes:q} --weights {input.weights:q} "
-        "--metrics {input.metrics:q} --masks {input.masks:q} "
-        + TABLES
-        + " --out {output.masks:q} --choice {output.choice:q} "
-        "--threads {threads} --gpu {params.gpu} --log {log:q}"
+        civa("apply-segmenter")

@@ -14,34 +14,28 @@ rule average:
         split=SPLIT,
         code=code("average"),
     output:
-        averages="results/{dataset}/seed{seed}/{variant}/averages.mrcs",
-        first_halves="results/{dataset}/seed{seed}/{variant}/averages_half1.mrcs",
-        second_halves="results/{dataset}/seed{seed}/{variant}/averages_half2.mrcs",
-        spectra="results/{dataset}/seed{seed}/{variant}/averages.csv",
-        averages_record="results/{dataset}/seed{seed}/{variant}/averages.json",
+        averages=f"{RUN}/averages.mrcs",
+        first_halves=f"{RUN}/averages_half1.mrcs",
+        second_halves=f"{RUN}/averages_half2.mrcs",
+        spectra=f"{RUN}/averages.csv",
+        averages_record=f"{RUN}/averages.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/average.log",
+        f"{LOGS}/average.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/average.tsv"
+        f"{BENCHMARKS}/average.tsv"
     group:
         "maps_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("average"),
         gpu=GPUS,
     params:
         gpu=GPU_USE,
-        imaging=imaging_flags,
-        flags=flags("average"),
+        flags=flags("average", also=imaging),
     shell:
-        "python -m civa average --volumes {input.volumes:q} --gradcam {input.gradcam:q} "
-        + TABLES
-        + " --averages {output.averages:q} --first-halves {output.first_halves:q} "
-        "--second-halves {output.second_halves:q} --spectra {output.spectra:q} "
-        "--averages-record {output.averages_record:q} --seed {wildcards.seed} "
-        "--threads {threads} --gpu {params.gpu} {params.imaging} {params.flags} --log {log:q}"
+        civa("average")
 
 
 rule align:
@@ -56,15 +50,15 @@ rule align:
         averages_record=made("average", "averages.json"),
         code=code("align"),
     output:
-        alignment="results/{dataset}/seed{seed}/{variant}/alignment.csv",
+        alignment=f"{RUN}/alignment.csv",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/align.log",
+        f"{LOGS}/align.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/align.tsv"
+        f"{BENCHMARKS}/align.tsv"
     group:
         "maps_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("align"),
@@ -73,12 +67,7 @@ rule align:
         gpu=GPU_USE,
         flags=flags("align"),
     shell:
-        "python -m civa align --volumes {input.volumes:q} --gradcam {input.gradcam:q} "
-        + TABLES
-        + " --predictions {input.predictions:q} --averages {input.averages:q} "
-        "--spectra {input.spectra:q} --averages-record {input.averages_record:q} "
-        "--alignment {output.alignment:q} "
-        "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
+        civa("align")
 
 
 rule map_back:
@@ -90,33 +79,28 @@ rule map_back:
         masks=MASKS,
         particles=PARTICLES,
         split=SPLIT,
-        code=code("map_back"),
+        code=code("map-back"),
     output:
-        mapped_back="results/{dataset}/seed{seed}/{variant}/mapped_back.mrcs",
-        masks="results/{dataset}/seed{seed}/{variant}/masks/consensus.mrcs",
-        choice="results/{dataset}/seed{seed}/{variant}/masks/consensus.json",
-        tuned="results/{dataset}/seed{seed}/{variant}/masks/consensus_tuned.mrcs",
-        tuned_choice="results/{dataset}/seed{seed}/{variant}/masks/consensus_tuned.json",
+        mapped_back=f"{RUN}/mapped_back.mrcs",
+        out=f"{RUN}/masks/consensus.mrcs",
+        choice=f"{RUN}/masks/consensus.json",
+        tuned=f"{RUN}/masks/consensus_tuned.mrcs",
+        tuned_choice=f"{RUN}/masks/consensus_tuned.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/map_back.log",
+        f"{LOGS}/map_back.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/map_back.tsv"
+        f"{BENCHMARKS}/map_back.tsv"
     group:
         "maps_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("map_back"),
     params:
-        flags=flags("map_back"),
+        flags=flags("map-back"),
     shell:
-        "python -m civa map-back --volumes {input.volumes:q} --averages {input.averages:q} "
-        "--averages-record {input.averages_record:q} --alignment {input.alignment:q} "
-        + TABLES
-        + " --masks {input.masks:q} --mapped-back {output.mapped_back:q} --out {output.masks:q} --choice {output.choice:q} "
-        "--tuned {output.tuned:q} --tuned-choice {output.tuned_choice:q} "
-        "--threads {threads} {params.flags} --log {log:q}"
+        civa("map-back")
 
 
 rule replace_outliers:
@@ -125,22 +109,20 @@ rule replace_outliers:
         network=made("voxresnet_consensus", "masks/voxresnet_consensus.mrcs"),
         alignment=made("align", "alignment.csv"),
         particles=PARTICLES,
-        code=code("replace_outliers"),
+        code=code("replace-outliers"),
     output:
-        masks="results/{dataset}/seed{seed}/{variant}/masks/consensus_network.mrcs",
-        choice="results/{dataset}/seed{seed}/{variant}/masks/consensus_network.json",
+        out=f"{RUN}/masks/consensus_network.mrcs",
+        choice=f"{RUN}/masks/consensus_network.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/replace_outliers.log",
+        f"{LOGS}/replace_outliers.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("replace_outliers"),
     shell:
-        "python -m civa replace-outliers --aligned {input.aligned:q} --network {input.network:q} "
-        "--alignment {input.alignment:q} --particles {input.particles:q} "
-        "--out {output.masks:q} --choice {output.choice:q} --log {log:q}"
+        civa("replace-outliers")
 
 
 rule calibrate:
@@ -157,27 +139,21 @@ rule calibrate:
         split=SPLIT,
         code=code("calibrate"),
     output:
-        probabilities="results/{dataset}/seed{seed}/{variant}/probability.mrcs",
-        confidence="results/{dataset}/seed{seed}/{variant}/confidence.csv",
-        report="results/{dataset}/seed{seed}/{variant}/calibration.json",
+        probabilities=f"{RUN}/probability.mrcs",
+        confidence=f"{RUN}/confidence.csv",
+        report=f"{RUN}/calibration.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/calibrate.log",
+        f"{LOGS}/calibrate.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/calibrate.tsv"
+        f"{BENCHMARKS}/calibrate.tsv"
     group:
         "evaluate_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("calibrate"),
     shell:
-        "python -m civa calibrate --mapped-back {input.mapped_back:q} --averages {input.averages:q} "
-        "--first-halves {input.first_halves:q} --second-halves {input.second_halves:q} "
-        "--averages-record {input.averages_record:q} --choice {input.choice:q} --alignment {input.alignment:q} "
-        "--masks {input.masks:q} "
-        + TABLES
-        + " --probabilities {output.probabilities:q} --confidence {output.confidence:q} "
-        "--report {output.report:q} --log {log:q}"
+        civa("calibrate")
 
 
 rule plot_averages:
@@ -189,19 +165,16 @@ rule plot_averages:
         particles=PARTICLES,
         split=SPLIT,
         templates=true_densities,
-        code=code("plot_averages"),
+        code=code("plot-averages"),
     output:
-        drawn("averages"),
+        out=drawn("averages"),
     log:
-        "logs/{dataset}/seed{seed}/{variant}/plot_averages.log",
+        f"{LOGS}/plot_averages.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("plot_averages"),
     shell:
-        "python -m civa plot-averages --averages {input.averages:q} --spectra {input.spectra:q} "
-        "--averages-record {input.averages_record:q} --choice {input.choice:q} "
-        + TABLES
-        + " --templates {input.templates:q} --out {output:q} --log {log:q}"
+        civa("plot-averages")

@@ -12,28 +12,24 @@ rule cooccur:
         predictions=made("seeds", "predictions.csv"),
         code=code("cooccur"),
     output:
-        "results/{dataset}/seed{seed}/{variant}/cooccurrence.mrcs",
+        out=f"{RUN}/cooccurrence.mrcs",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/cooccur.log",
+        f"{LOGS}/cooccur.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/cooccur.tsv"
+        f"{BENCHMARKS}/cooccur.tsv"
     group:
         "maps_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("cooccur", "cooccurrence"),
         gpu=GPUS,
     params:
         gpu=GPU_USE,
-        flags=flags("cooccurrence"),
+        flags=flags("cooccur"),
     shell:
-        "python -m civa cooccur --volumes {input.volumes:q} "
-        + TABLES
-        + " --weights {input.weights:q} --predictions {input.predictions:q} --out {output:q} "
-        "--seed {wildcards.seed} "
-        "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
+        civa("cooccur")
 
 
 rule merge:
@@ -46,21 +42,19 @@ rule merge:
         predictions=made("seeds", "predictions.csv"),
         code=code("merge"),
     output:
-        maps="results/{dataset}/seed{seed}/{variant}/merged.mrcs",
-        choice="results/{dataset}/seed{seed}/{variant}/merged.json",
+        out=f"{RUN}/merged.mrcs",
+        choice=f"{RUN}/merged.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/merge.log",
+        f"{LOGS}/merge.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/merge.tsv"
+        f"{BENCHMARKS}/merge.tsv"
     group:
         "labels_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("merge"),
     params:
         flags=flags("merge"),
     shell:
-        "python -m civa merge --gradcam {input.gradcam:q} --cooccurrence {input.cooccurrence:q} "
-        + TRUTH
-        + " --out {output.maps:q} --choice {output.choice:q} {params.flags} --log {log:q}"
+        civa("merge")

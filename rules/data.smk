@@ -5,55 +5,36 @@
 
 rule fetch_structure:
     input:
-        code=code("fetch_structure"),
+        code=code("fetch-structure"),
     output:
-        "resources/structures/{structure}.cif",
+        out="resources/structures/{structure}.cif",
     log:
         "logs/structures/{structure}.log",
     localrule: True
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     params:
-        sha256=lambda wc: civa_config.command_flags(
-            {
-                "sha256": config.get("structures", {})
-                .get("sha256", {})
-                .get(wc.structure)
-            }
-        ),
-        server=civa_config.command_flags(
-            {"server": config.get("structures", {}).get("server")}
-        ),
+        flags=flags("fetch-structure", without=["sha256"], also=checksum),
     shell:
-        "python -m civa fetch-structure --name {wildcards.structure:q} --out {output:q} "
-        "{params.sha256} {params.server} --log {log:q}"
+        civa("fetch-structure", name="{wildcards.structure:q}")
 
 
 rule build_template:
     input:
         structure=structure_file,
-        code=code("build_template"),
+        code=code("build-template"),
     output:
-        "results/{dataset}/templates/{structure}.mrc",
+        out="results/{dataset}/templates/{structure}.mrc",
     log:
         "logs/{dataset}/templates/{structure}.log",
     priority: 10  # what is wrong with a structure shows before any long work
     localrule: True
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     params:
-        structure=lambda wc, input: civa_config.command_flags(
-            {"structure": input.structure or None}
-        ),
-        assembly=civa_config.command_flags(
-            {"assembly": config.get("structures", {}).get("assembly")}
-        ),
-        flags=simulation_flags(
-            ["voxel_size_angstrom", "box_voxels", "resolution_angstrom"]
-        ),
+        flags=flags("build-template"),
     shell:
-        "python -m civa build-template {params.structure} --name {wildcards.structure:q} "
-        "--out {output:q} {params.assembly} {params.flags} --log {log:q}"
+        civa("build-template", name="{wildcards.structure:q}")
 
 
 rule simulate:
@@ -61,30 +42,28 @@ rule simulate:
         templates=template_files,
         code=code("simulate"),
     output:
-        volumes=temp("results/{dataset}/shards/{shard}of{shards}/volumes.mrcs"),
-        masks=temp("results/{dataset}/shards/{shard}of{shards}/masks.mrcs"),
-        particles=temp("results/{dataset}/shards/{shard}of{shards}/particles.csv"),
+        volumes=temp(f"{SHARD}/volumes.mrcs"),
+        masks=temp(f"{SHARD}/masks.mrcs"),
+        particles=temp(f"{SHARD}/particles.csv"),
     log:
         "logs/{dataset}/simulate/{shard}of{shards}.log",
     benchmark:
         "benchmarks/{dataset}/simulate/{shard}of{shards}.tsv"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("simulate"),
     params:
-        flags=simulation_flags(without=["resolution_angstrom", "shards"]),
+        flags=flags("simulate", without=["shards"]),
     shell:
-        "python -m civa simulate --templates {input.templates:q} --volumes {output.volumes:q} "
-        "--masks {output.masks:q} --particles {output.particles:q} --shard {wildcards.shard} "
-        "--shards {wildcards.shards} {params.flags} --log {log:q}"
+        civa("simulate", shard="{wildcards.shard}", shards="{wildcards.shards}")
 
 
 rule collect:
     input:
-        volumes=shard_files("volumes.mrcs"),
-        masks=shard_files("masks.mrcs"),
-        particles=shard_files("particles.csv"),
+        volume_shards=shard_files("volumes"),
+        mask_shards=shard_files("masks"),
+        particle_shards=shard_files("particles"),
         code=code("collect"),
     output:
         volumes=VOLUMES,
@@ -99,20 +78,18 @@ rule collect:
     group:
         "data_{dataset}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("collect"),
     shell:
-        "python -m civa collect --volume-shards {input.volumes:q} --mask-shards {input.masks:q} "
-        "--particle-shards {input.particles:q} --volumes {output.volumes:q} "
-        "--masks {output.masks:q} --particles {output.particles:q} --log {log:q}"
+        civa("collect")
 
 
 rule import_volumes:
     input:
         table=lambda wc: config["datasets"][wc.dataset]["import"]["table"],
         boxes=imported_boxes,
-        code=code("import_volumes"),
+        code=code("import"),
     output:
         volumes=VOLUMES,
         masks=MASKS,
@@ -126,16 +103,13 @@ rule import_volumes:
     group:
         "data_{dataset}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("import_volumes"),
     params:
-        flags=lambda wc: civa_config.command_flags(
-            config["datasets"][wc.dataset]["import"]
-        ),
+        flags=flags("import"),
     shell:
-        "python -m civa import {params.flags} --volumes {output.volumes:q} "
-        "--masks {output.masks:q} --particles {output.particles:q} --log {log:q}"
+        civa("import")
 
 
 rule split:
@@ -143,17 +117,16 @@ rule split:
         particles=PARTICLES,
         code=code("split"),
     output:
-        SPLIT,
+        out=SPLIT,
     log:
         "logs/{dataset}/split.log",
     group:
         "data_{dataset}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("split"),
     params:
         flags=flags("split"),
     shell:
-        "python -m civa split --particles {input.particles:q} --out {output:q} {params.flags} "
-        "--log {log:q}"
+        civa("split")

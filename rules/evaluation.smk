@@ -12,7 +12,7 @@ rule trivial:
         split=SPLIT,
         code=code("trivial"),
     output:
-        masks="results/{dataset}/trivial/{rule}.mrcs",
+        out="results/{dataset}/trivial/{rule}.mrcs",
         choice="results/{dataset}/trivial/{rule}.json",
     log:
         "logs/{dataset}/trivial/{rule}.log",
@@ -23,49 +23,45 @@ rule trivial:
     group:
         "data_{dataset}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("trivial"),
     shell:
-        "python -m civa trivial --volumes {input.volumes:q} --masks {input.masks:q} "
-        + TABLES
-        + " --rule {wildcards.rule} --out {output.masks:q} --choice {output.choice:q} --log {log:q}"
+        civa("trivial", rule="{wildcards.rule}")
 
 
 rule score_trivial:
     input:
-        prediction="results/{dataset}/trivial/{rule}.mrcs",
+        prediction=rules.trivial.output.out,
         masks=MASKS,
         particles=PARTICLES,
         split=SPLIT,
         code=code("score"),
     output:
-        "results/{dataset}/trivial/{rule}.csv",
+        out="results/{dataset}/trivial/{rule}.csv",
     log:
         "logs/{dataset}/trivial/score_{rule}.log",
     group:
         "data_{dataset}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("score"),
     shell:
-        "python -m civa score --prediction {input.prediction:q} --masks {input.masks:q} "
-        + TABLES
-        + " --out {output:q} --log {log:q}"
+        civa("score")
 
 
 use rule score_trivial as score with:
     input:
-        prediction="results/{dataset}/seed{seed}/{variant}/masks/{method}.mrcs",
+        prediction=f"{RUN}/masks/{{method}}.mrcs",
         masks=MASKS,
         particles=PARTICLES,
         split=SPLIT,
         code=code("score"),
     output:
-        "results/{dataset}/seed{seed}/{variant}/scores/{method}.csv",
+        out=f"{RUN}/scores/{{method}}.csv",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/score_{method}.log",
+        f"{LOGS}/score_{{method}}.log",
     group:
         "evaluate_{dataset}_{seed}"
 
@@ -88,94 +84,80 @@ rule assess:
         split=SPLIT,
         code=code("assess"),
     output:
-        "results/{dataset}/seed{seed}/{variant}/ledger.csv",
+        out=f"{RUN}/ledger.csv",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/assess.log",
+        f"{LOGS}/assess.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("assess"),
     shell:
-        "python -m civa assess --metrics {input.metrics:q} --predictions {input.predictions:q} "
-        + TABLES
-        + " --gradcam {input.gradcam:q} --pseudo-labels {input.pseudo_labels:q} "
-        "--iva {input.iva:q} --crf {input.crf:q} --scores {input.scores:q} "
-        "--trivial {input.trivial:q} --masks {input.masks:q} --averages {input.averages:q} "
-        "--alignment {input.alignment:q} --consensus {input.consensus:q} "
-        "--out {output:q} --log {log:q}"
+        civa("assess")
 
 
 rule tables:
     input:
-        scores=finished(row.scores for row in civa_runs.rows(config)),
-        particles=finished(PARTICLES.format(dataset=d) for d in config["datasets"]),
+        scores=finished(every_score()),
+        particles=finished(expand(PARTICLES, dataset=config["datasets"])),
         code=code("tabulate"),
     output:
         tables=[
-            for_all(path, "table") if path.endswith(".csv") else path
-            for path in TABULATED
+            (
+                for_all(f"results/tables/{name}", "../workflow/report/table.rst")
+                if name.endswith(".csv")
+                else f"results/tables/{name}"
+            )
+            for name in TABULATED
         ],
-        results=for_all("results/tables/results.csv", "results"),
+        results=for_all("results/tables/results.csv", "../workflow/report/results.rst"),
     log:
         "logs/tabulate.log",
     localrule: True
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     params:
-        config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
+        config=civa_config.as_yaml(config),
     shell:
-        "python -m civa tabulate --scores {input.scores:q} --particles {input.particles:q} "
-        "--results {output.results:q} {params.config} --log {log:q}"
+        civa("tabulate", config="{params.config:q}")
 
 
 rule plot_conditions:
     input:
-        results="results/tables/results.csv",
-        code=code("plot_conditions"),
+        results=rules.tables.output.results,
+        code=code("plot-conditions"),
     output:
-        report(
-            STRESS_TESTS,
-            caption="../civa/report/templates/captions/stress_tests.rst",
-            category="all data sets",
-            labels={"file": "stress_tests.png"},
+        out=for_all(
+            "results/figures/stress_tests.png",
+            "../civa/report/templates/captions/stress_tests.rst",
         ),
     log:
         "logs/plot_conditions.log",
     localrule: True
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     params:
-        config=civa_config.command_flags(
-            {
-                "config": civa_config.as_yaml(
-                    {"stress_tests": config.get("stress_tests", {})}
-                )
-            }
-        ),
+        config=civa_config.as_yaml({"stress_tests": config.get("stress_tests", {})}),
     shell:
-        "python -m civa plot-conditions --results {input.results:q} --out {output:q} {params.config} "
-        "--log {log:q}"
+        civa("plot-conditions", config="{params.config:q}")
 
 
 rule report:
     input:
-        results="results/tables/results.csv",
-        ledgers=finished(f"{run}/ledger.csv" for run in main_runs()),
+        results=rules.tables.output.results,
+        ledgers=finished(of_main_runs(rules.assess.output)),
         figures=finished(pictures()),
-        products=finished(row.scores for row in civa_runs.rows(config)),
+        products=finished(every_score()),
         code=code("report"),
     output:
-        for_all("results/report.html", "page"),
+        out=for_all("results/report.html", "../workflow/report/page.rst"),
     log:
         "logs/report.log",
     localrule: True
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     params:
-        config=civa_config.command_flags({"config": civa_config.as_yaml(config)}),
+        config=civa_config.as_yaml(config),
     shell:
-        "python -m civa report --results {input.results:q} --ledgers {input.ledgers:q} "
-        "--figures {input.figures:q} --products {input.products:q} --benchmarks benchmarks "
-        "--out {output:q} {params.config} --log {log:q}"
+        civa("report", config="{params.config:q}")

@@ -14,23 +14,19 @@ rule plot_overview:
         scores=made("crf", "scores/crf.csv"),
         particles=PARTICLES,
         split=SPLIT,
-        code=code("plot_overview"),
+        code=code("plot-overview"),
     output:
-        drawn("overview"),
+        out=drawn("overview"),
     log:
-        "logs/{dataset}/seed{seed}/{variant}/plot_overview.log",
+        f"{LOGS}/plot_overview.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("plot_overview"),
     shell:
-        "python -m civa plot-overview --volumes {input.volumes:q} --truth {input.truth:q} "
-        "--gradcam {input.gradcam:q} --merged {input.merged:q} --iva {input.iva:q} "
-        "--crf {input.crf:q} --scores {input.scores:q} "
-        + TABLES
-        + " --out {output:q} --log {log:q}"
+        civa("plot-overview")
 
 
 rule plot_comparison:
@@ -42,48 +38,46 @@ rule plot_comparison:
         scores=made("crf", "scores/crf.csv"),
         particles=PARTICLES,
         split=SPLIT,
-        code=code("plot_comparison"),
+        code=code("plot-comparison"),
     output:
-        drawn("compare"),
+        out=drawn("compare"),
     log:
-        "logs/{dataset}/seed{seed}/{variant}/plot_comparison.log",
+        f"{LOGS}/plot_comparison.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("plot_comparison"),
     shell:
-        "python -m civa plot-comparison --volumes {input.volumes:q} --truth {input.truth:q} "
-        "--baseline {input.baseline:q} --ours {input.ours:q} --scores {input.scores:q} "
-        + TABLES
-        + " --out {output:q} --log {log:q}"
+        civa("plot-comparison")
 
 
 rule plot_charts:
     input:
         curves=own_files("*_curve.csv"),
-        choices=own_files("masks/*.json"),
-        merged=made("merged", "merged.json"),
+        choices=lambda wc: [
+            made("merged", "merged.json")(wc),
+            *own_files("masks/*.json")(wc),
+        ],
         predictions=made("seeds", "predictions.csv"),
         scores=lambda wc: [*trivial_scores(wc), *scores_of(wc)],
         particles=PARTICLES,
         split=SPLIT,
-        code=code("plot_charts"),
+        code=code("plot-charts"),
     output:
-        **{name: drawn(name) for name in CHARTS},
+        training=drawn("training"),
+        sweeps=drawn("sweeps"),
+        confusion=drawn("confusion"),
+        refinement=drawn("refinement"),
+        distributions=drawn("distributions"),
     log:
-        "logs/{dataset}/seed{seed}/{variant}/plot_charts.log",
+        f"{LOGS}/plot_charts.log",
     group:
         "evaluate_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("plot_charts"),
     shell:
-        "python -m civa plot-charts --curves {input.curves:q} --choices {input.merged:q} "
-        "{input.choices:q} --predictions {input.predictions:q} --scores {input.scores:q} "
-        + TABLES
-        + " "
-        + " ".join(f"--{name} {{output.{name}:q}}" for name in CHARTS)
-        + " --log {log:q}"
+        civa("plot-charts")

@@ -14,17 +14,17 @@ rule segment:
         predictions=made("seeds", "predictions.csv"),
         code=code("segment"),
     output:
-        segmentation="results/{dataset}/seed{seed}/{variant}/segmentation.mrcs",
-        masks="results/{dataset}/seed{seed}/{variant}/masks/iva.mrcs",
-        choice="results/{dataset}/seed{seed}/{variant}/masks/iva.json",
+        segmentation=f"{RUN}/segmentation.mrcs",
+        out=f"{RUN}/masks/iva.mrcs",
+        choice=f"{RUN}/masks/iva.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/segment.log",
+        f"{LOGS}/segment.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/segment.tsv"
+        f"{BENCHMARKS}/segment.tsv"
     group:
         "segment_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("segment", "iva", "segment"),
@@ -33,12 +33,7 @@ rule segment:
         gpu=GPU_USE,
         flags=flags("segment"),
     shell:
-        "python -m civa segment --volumes {input.volumes:q} --weights {input.weights:q} "
-        "--cam-masks {input.cam_masks:q} "
-        + TRUTH
-        + " --segmentation {output.segmentation:q} --out {output.masks:q} "
-        "--choice {output.choice:q} "
-        "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
+        civa("segment")
 
 
 rule crf:
@@ -59,24 +54,20 @@ rule crf:
         predictions=made("seeds", "predictions.csv"),
         code=code("crf"),
     output:
-        masks="results/{dataset}/seed{seed}/{variant}/masks/crf.mrcs",
-        choice="results/{dataset}/seed{seed}/{variant}/masks/crf.json",
+        out=f"{RUN}/masks/crf.mrcs",
+        choice=f"{RUN}/masks/crf.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/crf.log",
+        f"{LOGS}/crf.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/crf.tsv"
+        f"{BENCHMARKS}/crf.tsv"
     group:
         "refine_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("crf"),
     params:
         flags=flags("crf"),
     shell:
-        "python -m civa crf --volumes {input.volumes:q} --segmentation {input.segmentation:q} "
-        "--proposals {input.proposals:q} --segment-choice {input.segment_choice:q} "
-        + TRUTH
-        + " --out {output.masks:q} --choice {output.choice:q} --threads {threads} "
-        "{params.flags} --log {log:q}"
+        civa("crf")

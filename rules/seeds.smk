@@ -8,32 +8,27 @@ rule train_classifier:
         volumes=VOLUMES,
         particles=PARTICLES,
         split=SPLIT,
-        code=code("train_classifier"),
+        code=code("train-classifier"),
     output:
-        weights="results/{dataset}/seed{seed}/{variant}/classifier.safetensors",
-        metrics="results/{dataset}/seed{seed}/{variant}/classifier.json",
-        curve="results/{dataset}/seed{seed}/{variant}/classifier_curve.csv",
+        weights=f"{RUN}/classifier.safetensors",
+        metrics=f"{RUN}/classifier.json",
+        curve=f"{RUN}/classifier_curve.csv",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/train_classifier.log",
+        f"{LOGS}/train_classifier.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/train_classifier.tsv"
+        f"{BENCHMARKS}/train_classifier.tsv"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("train_classifier", "classifier"),
         gpu=GPUS,
     params:
         gpu=GPU_USE,
-        checkpoint="results/{dataset}/seed{seed}/{variant}/.classifier.checkpoint",
-        flags=flags("classifier"),
+        checkpoint=f"{RUN}/.classifier.checkpoint",
+        flags=flags("train-classifier"),
     shell:
-        "python -m civa train-classifier --volumes {input.volumes:q} "
-        + TABLES
-        + " --weights {output.weights:q} --metrics {output.metrics:q} --curve {output.curve:q} "
-        "--seed {wildcards.seed} "
-        "--threads {threads} --gpu {params.gpu} {params.flags} "
-        "--checkpoint {params.checkpoint:q} --log {log:q}"
+        civa("train-classifier")
 
 
 rule localize:
@@ -44,17 +39,17 @@ rule localize:
         weights=made("classifier", "classifier.safetensors"),
         code=code("localize"),
     output:
-        gradcam="results/{dataset}/seed{seed}/{variant}/gradcam.mrcs",
-        respondcam="results/{dataset}/seed{seed}/{variant}/respondcam.mrcs",
-        predictions="results/{dataset}/seed{seed}/{variant}/predictions.csv",
+        gradcam=f"{RUN}/gradcam.mrcs",
+        respondcam=f"{RUN}/respondcam.mrcs",
+        predictions=f"{RUN}/predictions.csv",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/localize.log",
+        f"{LOGS}/localize.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/localize.tsv"
+        f"{BENCHMARKS}/localize.tsv"
     group:
         "maps_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     threads: TORCH_THREADS
     resources:
         **needs("localize", "localize"),
@@ -63,11 +58,7 @@ rule localize:
         gpu=GPU_USE,
         flags=flags("localize"),
     shell:
-        "python -m civa localize --volumes {input.volumes:q} "
-        + TABLES
-        + " --weights {input.weights:q} --gradcam {output.gradcam:q} "
-        "--respondcam {output.respondcam:q} --predictions {output.predictions:q} "
-        "--threads {threads} --gpu {params.gpu} {params.flags} --log {log:q}"
+        civa("localize")
 
 
 rule binarize:
@@ -79,23 +70,21 @@ rule binarize:
         predictions=made("seeds", "predictions.csv"),
         code=code("binarize"),
     output:
-        masks="results/{dataset}/seed{seed}/{variant}/masks/{method}.mrcs",
-        choice="results/{dataset}/seed{seed}/{variant}/masks/{method}.json",
+        out=f"{RUN}/masks/{{method}}.mrcs",
+        choice=f"{RUN}/masks/{{method}}.json",
     log:
-        "logs/{dataset}/seed{seed}/{variant}/binarize_{method}.log",
+        f"{LOGS}/binarize_{{method}}.log",
     benchmark:
-        "benchmarks/{dataset}/seed{seed}/{variant}/binarize_{method}.tsv"
+        f"{BENCHMARKS}/binarize_{{method}}.tsv"
     wildcard_constraints:
         method=one_of(BINARIZED),
     group:
         "labels_{dataset}_{seed}"
     conda:
-        "../envs/civa.yaml"
+        ENVIRONMENT
     resources:
         **needs("binarize"),
     params:
         flags=flags("binarize"),
     shell:
-        "python -m civa binarize --maps {input.maps:q} "
-        + TRUTH
-        + " --out {output.masks:q} --choice {output.choice:q} {params.flags} --log {log:q}"
+        civa("binarize")

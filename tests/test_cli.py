@@ -1,10 +1,13 @@
 """One verb per stage; flags from its signature; failures that say what to do."""
 
+import inspect
 import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,15 @@ from civa import __version__, cli
 from civa.cli import VERBS, main
 from civa.data.files import read_json
 from civa.pipeline.provenance import record_path
+from civa.pipeline.signatures import parse_signature
 from civa.training.checkpoint import Checkpoint
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) -> None:
+    """Let 'split' be another function, with the flags that its source states."""
+    stated = parse_signature(textwrap.dedent(inspect.getsource(run)))
+    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    monkeypatch.setattr(cli, "signature", lambda verb: stated)
 
 
 def fake_stage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -22,7 +33,7 @@ def fake_stage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def run(particles: Path, *, out: Path) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    stand_in(monkeypatch, run)
 
 
 SPLIT = ["split", "--particles", "p.csv", "--out", "o.csv"]
@@ -36,6 +47,23 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert f"usage: civa {verb}" in shown
     assert "--log" in shown
+
+
+def test_help_is_grouped_by_what_a_flag_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(["segment", "--help"])
+    about, _, rest = capsys.readouterr().out.partition("\ninputs:\n")
+    inputs, _, rest = rest.partition("\nproducts:\n")
+    products, _, settings = rest.partition("\nsettings:\n")
+    assert "keep the proposal that the CAM chooses" in about
+    assert "Parameters" not in about
+    assert "--weights FILE" in inputs and "affinity network, safetensors" in inputs
+    assert "--segmentation FILE" in products
+    for words in ("--threshold NUMBER", "above 0, below 1", "default: 32", "--log FILE", "--help"):
+        assert words in settings
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"]])
@@ -89,12 +117,32 @@ def test_flags_follow_the_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     ) -> None:
         seen.extend([table, list(shards), extra, out.name, size, list(names), deep, count])
 
-    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    stand_in(monkeypatch, run)
     files = ["--table", "a", "--shards", "b", "c", "--out", "d"]
     given = [*files, "--size", "2.5", "--names", "x=1", "007", "--no-deep"]
     assert main(["split", *given]) == 0
     a, b, c = (Path(letter) for letter in "abc")
     assert seen == [a, [b, c], None, "d", 2.5, ["x=1", "007"], False, 3]
+
+
+def test_a_rule_may_name_inputs_that_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def run(
+        table: Path,
+        extra: Path | None = None,
+        templates: tuple[Path, ...] = (),
+        place: Path = Path("here"),
+        *,
+        out: Path,
+    ) -> None:
+        seen.extend([extra, list(templates), place])
+
+    stand_in(monkeypatch, run)
+    empty = ["--extra", "--templates", "--place"]
+    assert main(["split", "--table", "a", *empty, "--out", "d"]) == 0
+    assert main(["split", "--table", "a", "--out", "d"]) == 0
+    assert seen == [None, [], Path("here")] * 2
 
 
 @pytest.mark.parametrize(
@@ -167,7 +215,7 @@ def test_a_stage_that_is_asked_to_end_says_so_in_its_last_line(
         os.kill(os.getpid(), signal.SIGTERM)  # what SLURM sends before it kills
         time.sleep(5)
 
-    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    stand_in(monkeypatch, run)
     log, out = tmp_path / "split.log", tmp_path / "out.csv"
     before = signal.getsignal(signal.SIGTERM)
     status = main(["split", "--particles", "p.csv", "--out", str(out), "--log", str(log)])
@@ -192,7 +240,7 @@ def test_a_stage_that_is_asked_to_end_while_its_products_move_leaves_them_whole(
             os.kill(os.getpid(), signal.SIGTERM)
         return move(path, target)
 
-    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    stand_in(monkeypatch, run)
     monkeypatch.setattr(Path, "replace", interrupted)
     particles, out = tmp_path / "p.csv", tmp_path / "out.csv"
     particles.write_text("id,class\n")
@@ -214,7 +262,7 @@ def test_a_state_belongs_to_the_inputs_settings_and_code_that_shape_it(
         checkpoint.save({"epoch": 1})
         out.write_text("done")
 
-    monkeypatch.setattr(cli, "stage_function", lambda verb: run)
+    stand_in(monkeypatch, run)
     volumes, state = tmp_path / "volumes", tmp_path / "state"
     volumes.write_text("a")
     command = ["split", "--volumes", str(volumes), "--out", str(tmp_path / "o")]

@@ -7,7 +7,6 @@ own default decides.  A data set or a variant may override any key of any later 
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ import jsonschema
 import yaml
 
 from civa.data.particles import read_particles, split_counts
+from civa.pipeline.schema import SCHEMA, read_schema
+from civa.pipeline.signatures import defaults
 from civa.simulation.phantoms import PHANTOMS
 from civa.simulation.structures import PHANTOM_PREFIX, find_structure
 
@@ -27,7 +28,6 @@ IMAGING = (  # settings of the simulation that averaging has to know
 
 DEFAULT_BOX_VOXELS = 32  # the paper's, and the default of `civa simulate`
 BASE = "civa-net"  # the variant that overrides nothing
-SCHEMA = files("civa.pipeline") / "config.schema.yaml"  # also where the package is installed
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def check(config: Any, *, source: str = "config.yaml") -> None:
     ValueError
         With one message that names the key, the value, what was expected and the remedy.
     """
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    schema = read_schema()
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
     first = jsonschema.exceptions.best_match(errors)
     if first is not None:
@@ -101,7 +101,7 @@ def _check_variant(config: Config, name: str, baselines: Sequence[str]) -> None:
 
 
 def _check_dataset(config: Config, dataset: str) -> None:
-    fractions = settings(config, "split", dataset).get("fractions", (0.70, 0.15, 0.15))
+    fractions = (defaults("split") | settings(config, "split", dataset))["fractions"]
     if abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(f"split.fractions {fractions} add up to {sum(fractions):g}, expected 1")
     if is_imported(config, dataset):
@@ -111,40 +111,38 @@ def _check_dataset(config: Config, dataset: str) -> None:
         if not table.is_file():
             raise ValueError(f"import.table {table} does not exist: put the particle table there")
         return
-    simulation = settings(config, "simulation", dataset)
+    values = simulation(config, dataset)
     for key in ("classes", "per_class", "snr"):
-        if key not in simulation:
+        if key not in values:
             raise ValueError(f"simulation.{key} is missing: state it, or use 'import'")
-    box, larger = simulation.get("box_voxels", 32), simulation.get("simulated_box_voxels", 64)
+    box, larger = values["box_voxels"], values["simulated_box_voxels"]
     if larger < box:
         raise ValueError(
             f"simulated_box_voxels ({larger}) is smaller than box_voxels ({box}): volumes are cut "
             "out of the simulated box"
         )
-    shift = simulation.get("max_shift_voxels", 8)
+    shift = values["max_shift_voxels"]
     if shift >= box / 2:
         raise ValueError(
-            f"max_shift_voxels ({shift}) would move targets out of a box "
+            f"max_shift_voxels ({shift:g}) would move targets out of a box "
             f"of {box} voxels: expected less than {box / 2:g}"
         )
-    if simulation.get("neighbours", "distractors") == "distractors" and (
-        simulation.get("neighbour_count", 4) and not simulation.get("distractors")
+    if values["neighbours"] == "distractors" and (
+        values["neighbour_count"] and not values["distractors"]
     ):
         raise ValueError("neighbours: distractors needs a list 'distractors', or neighbours: none")
-    if not math.isfinite(simulation["snr"]):
-        raise ValueError(f"simulation.snr is {simulation['snr']}: expected a finite number")
-    counts = volumes_per_class(simulation)
-    if set(counts) != set(simulation["classes"]):
+    if not math.isfinite(values["snr"]):
+        raise ValueError(f"simulation.snr is {values['snr']}: expected a finite number")
+    counts = volumes_per_class(values)
+    if set(counts) != set(values["classes"]):
         raise ValueError(
             f"simulation.per_class names {sorted(counts)}, expected the classes "
-            f"{sorted(simulation['classes'])}"
+            f"{sorted(values['classes'])}"
         )
     volumes = sum(counts.values())
-    if simulation.get("shards", 1) > volumes:
-        raise ValueError(
-            f"simulation.shards ({simulation['shards']}) exceeds the {volumes} volumes"
-        )
-    low, high = simulation.get("defocus_um", (4.0, 7.0))
+    if values["shards"] > volumes:
+        raise ValueError(f"simulation.shards ({values['shards']}) exceeds the {volumes} volumes")
+    low, high = values["defocus_um"]
     if low > high:
         raise ValueError(f"defocus_um [{low}, {high}]: expected the smaller value first")
     for name, count in counts.items():
@@ -221,7 +219,7 @@ def box_voxels(config: Config, dataset: str) -> int:
     if is_imported(config, dataset):
         boxes = listed_files(Path(_overrides(config, dataset)["import"]["table"]))
         return _edge(boxes[0]) if boxes else DEFAULT_BOX_VOXELS
-    return int(settings(config, "simulation", dataset).get("box_voxels", DEFAULT_BOX_VOXELS))
+    return int(simulation(config, dataset)["box_voxels"])
 
 
 def _edge(box: Path) -> int:
@@ -245,7 +243,7 @@ def targets(config: Config, dataset: str) -> list[str]:
 
 def structures(config: Config, dataset: str) -> list[str]:
     """List the structures that a simulated data set needs, each once."""
-    distractors = settings(config, "simulation", dataset).get("distractors", [])
+    distractors = simulation(config, dataset)["distractors"]
     return list(dict.fromkeys([*targets(config, dataset), *distractors]))
 
 
@@ -262,6 +260,11 @@ def settings(
         # w1 = 1: the merged map is Grad-CAM alone, also where validation has no mask
         merged |= {"weights": [1.0], "default_weight": 1.0}
     return merged
+
+
+def simulation(config: Config, dataset: str) -> dict[str, Any]:
+    """Return the settings of a data set's simulation; what the file leaves out, by its default."""
+    return defaults("simulate") | settings(config, "simulation", dataset)
 
 
 def command_flags(values: Mapping[str, Any]) -> str:

@@ -48,6 +48,28 @@ def run(
     volume fits badly or too well, other classes than that of the column ``told`` are tried; below
     ``least_trust``, or with a score that chance would reach, the ``other_centres`` brightest blobs
     as well (`civa.consensus.assignment`).
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    gradcam
+        (n, d, h, w) Grad-CAM maps, MRC stack; maximum 1 each.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
+    averages
+        (a, d, h, w) averages, MRC stack; a is their number.
+    spectra
+        CSV table of every average and shell: FSC of the half-sets, noise power.
+    averages_record
+        JSON record of the averages: class, optics, window, warnings.
+    alignment
+        CSV table of every volume: class, average, pose (quaternion, shift in voxels),
+        trust.
     """
     device = set_up_torch(0, threads, gpu)
     data = ParticleSet(particles, split)

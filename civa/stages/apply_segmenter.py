@@ -36,6 +36,29 @@ def run(
 
     A network that could not be trained predicts nothing: its masks say so, and its scores are
     not a number.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    weights
+        Weights of the segmenter, safetensors.
+    metrics
+        JSON record of its training; it says if there was nothing to train on.
+    masks
+        (n, d, h, w) masks that the cut is chosen on, MRC stack of labels.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    out
+        (n, d, h, w) masks, MRC stack of labels.
+    choice
+        JSON record: the cut that was chosen, validation mIoU (%) of all that were tried.
+    default_cut
+        Probability of the foreground at which masks are cut without validation masks.
+    batch_size
+        Volumes that the network sees at a time: a matter of memory.
     """
     device = set_up_torch(0, threads, gpu)
     stack = open_volumes(volumes)

@@ -43,6 +43,40 @@ def run(
 
     Scores are known by their file names: ``gradcam``, ``cooccurrence``, ``iva``, ``crf``; others
     are not used.  Checks that need a ground truth are n/a where there is none.
+
+    Parameters
+    ----------
+    metrics
+        JSON record of the classifier: its accuracies.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
+    gradcam
+        (n, d, h, w) masks from Grad-CAM, MRC stack of labels.
+    pseudo_labels
+        (n, d, h, w) masks from the merged maps, MRC stack of labels.
+    iva
+        (n, d, h, w) masks of the affinity network, MRC stack of labels.
+    crf
+        (n, d, h, w) masks after the CRF, MRC stack of labels.
+    scores
+        CSV tables of scores of the run's rows, files named after the methods.
+    trivial
+        CSV tables of scores of the trivial rules, files named after them.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    averages
+        JSON record of the averages: class, optics, window, warnings.
+    alignment
+        CSV table of every volume: class, average, pose (quaternion, shift in voxels),
+        trust.
+    consensus
+        (n, d, h, w) masks of CIVA-Consensus, MRC stack of labels.
+    out
+        CSV table: the quality ledger, a line per check.
     """
     data = ParticleSet(particles, split)
     test, classes = data.parts["test"], data.table["class"].to_numpy()

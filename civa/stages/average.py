@@ -52,6 +52,27 @@ def run(
     Stacks hold the averages of the classes in the order of the labels, one each unless a class
     mixes structures; ``averages_record`` says which is which.  The contrast transfer is
     corrected volume by volume where the particle table has a column ``defocus_um``.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    gradcam
+        (n, d, h, w) Grad-CAM maps, MRC stack; maximum 1 each.
+    particles
+        CSV table of the volumes, a row each: id, class, label; defocus_um (µm) if known.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    averages
+        (a, d, h, w) averages, MRC stack; a is their number.
+    first_halves
+        (a, d, h, w) averages of the first half-sets, MRC stack.
+    second_halves
+        (a, d, h, w) averages of the second half-sets, MRC stack.
+    spectra
+        CSV table of every average and shell: FSC of the half-sets, noise power.
+    averages_record
+        JSON record of the averages: class, optics, window, warnings.
     """
     device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)

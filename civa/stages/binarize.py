@@ -27,7 +27,26 @@ def run(
     fractions: tuple[float, ...] = FRACTIONS,
     default_fraction: float = 0.02,
 ) -> None:
-    """Cut localization maps at a share of their voxels; masks carry the class's label."""
+    """Cut localization maps at a share of their voxels; masks carry the class's label.
+
+    Parameters
+    ----------
+    maps
+        (n, d, h, w) localization maps, MRC stack.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
+    out
+        (n, d, h, w) masks, MRC stack of labels.
+    choice
+        JSON record: the share of voxels that was chosen, validation mIoU (%) of all that
+        were tried.
+    """
     stack = Stack.open(maps)
 
     def candidates(rows: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:

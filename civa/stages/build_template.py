@@ -31,6 +31,15 @@ def run(
     """Draw the electron potential of one structure, at half the voxel size of the volumes.
 
     The resolution is the finest that the voxels can carry, twice their size, unless stated.
+
+    Parameters
+    ----------
+    structure
+        PDB or mmCIF file, or map (MRC); none for a phantom.
+    out
+        (d, h, w) electron potential, MRC volume at half the voxel size.
+    name
+        Name of the structure; that of a phantom begins with phantom-.
     """
     scale = {
         "voxel_size_angstrom": voxel_size_angstrom,

@@ -50,6 +50,36 @@ def run(
     Without masks of validation volumes the noise of the average, from its half-sets, stands for
     all uncertainty; with them the curve is fitted to their voxels.  ``confidence`` lists the IoU
     that is expected of every mask, 0 for a misfit: what to reject by.
+
+    Parameters
+    ----------
+    mapped_back
+        (n, d, h, w) averages mapped back into the volumes, MRC stack; 1 at their peak.
+    averages
+        (a, d, h, w) averages, MRC stack; a is their number.
+    first_halves
+        (a, d, h, w) averages of the first half-sets, MRC stack.
+    second_halves
+        (a, d, h, w) averages of the second half-sets, MRC stack.
+    averages_record
+        JSON record of the averages: class, optics, window, warnings.
+    choice
+        JSON record of the contour of the masks, a share of the peak.
+    alignment
+        CSV table of every volume: class, average, pose (quaternion, shift in voxels),
+        trust.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    probabilities
+        (n, d, h, w) probability of every voxel to be target, MRC stack.
+    confidence
+        CSV table: the IoU (0 to 1) to expect of every mask.
+    report
+        JSON record: curves, calibration errors, what rejecting misfits gains.
     """
     data = ParticleSet(particles, split)
     densities, truth = Stack.open(mapped_back), Stack.open(masks)

@@ -18,7 +18,23 @@ def run(
     masks: Path,
     particles: Path,
 ) -> None:
-    """Join the shards of a data set, in their order."""
+    """Join the shards of a data set, in their order.
+
+    Parameters
+    ----------
+    volume_shards
+        (m, d, h, w) sub-tomograms of every shard, MRC stacks.
+    mask_shards
+        (m, d, h, w) ground truth of every shard, MRC stacks of labels.
+    particle_shards
+        CSV tables of the volumes of every shard.
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    """
     for shards, stack in ((volume_shards, volumes), (mask_shards, masks)):
         _join([Stack.open(shard) for shard in shards], stack)
     tables = [read_particles(shard) for shard in particle_shards]

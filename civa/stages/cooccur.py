@@ -35,6 +35,21 @@ def run(
 
     The class is the labelled one in training and the predicted one elsewhere.  Layer
     ``cam`` is the paper's literal reading; DEVIATION: the default is the block before it.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    weights
+        Weights of the classifier, safetensors.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
+    out
+        (n, d, h, w) co-occurrence maps, MRC stack.
     """
     device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)

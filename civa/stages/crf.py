@@ -52,6 +52,30 @@ def run(
 
     With ``search``, the energies are chosen on validation, one parameter at a time, from the
     given ones; without it, or without validation masks, the given ones are used.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    segmentation
+        (n, d, h, w) O of the affinity network, or merged maps; MRC stack, 0 to 1.
+    proposals
+        (n, d, h, w) masks before the CRF, MRC stack of labels.
+    segment_choice
+        JSON record of how these were cut: threshold on O, or share of voxels.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
+    out
+        (n, d, h, w) masks, MRC stack of labels.
+    choice
+        JSON record: the energies that was chosen, validation mIoU (%) of all that were
+        tried.
     """
     parameters = CrfParameters(
         smooth_weight,

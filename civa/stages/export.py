@@ -44,6 +44,25 @@ def run(
     ``include_misfits`` asks for them; ``only_class`` and ``only_average`` choose those that were
     found to show one class, or aligned with one average (numbers as in the alignment).
 
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    averages_record
+        JSON record of the averages: class, optics, window, warnings.
+    alignment
+        CSV table of every volume: class, average, pose (quaternion, shift in voxels), trust.
+    folder
+        Folder of ``particles.star`` and one MRC file per volume.
+    only_class
+        Name of the class whose volumes are written; all if left out.
+    only_average
+        Number of the average whose volumes are written, from 1; all if left out.
+    include_misfits
+        Write the volumes that fit no average too.
+
     Raises
     ------
     ValueError

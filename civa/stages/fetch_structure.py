@@ -21,6 +21,15 @@ def run(
 
     The checksum is checked when one is given; otherwise the one found is logged, to be
     written into the configuration.
+
+    Parameters
+    ----------
+    out
+        mmCIF file of the entry.
+    name
+        Identifier of the PDB entry.
+    retries
+        How often a download that failed is tried again.
     """
     source = f"{name.lower()}.cif"
     fetcher = pooch.create(

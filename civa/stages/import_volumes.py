@@ -30,6 +30,17 @@ def run(
     optionally, ``mask`` (blank where there is none), ``tomogram`` (volumes of one stay together in
     the split) and ``defocus_um``.  Protein must be bright; ``--invert-contrast`` turns dark protein
     bright.
+
+    Parameters
+    ----------
+    table
+        CSV table of the boxes, a row each, as above.
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
     """
     rows = read_particles(table)
     if "path" not in rows:

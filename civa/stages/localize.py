@@ -42,6 +42,23 @@ def run(
     """Localize every volume: the labelled class in training, the predicted one elsewhere.
 
     Maps are scaled to a maximum of 1, volume by volume.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    weights
+        Weights of the classifier, safetensors.
+    gradcam
+        (n, d, h, w) Grad-CAM maps, MRC stack; maximum 1 each.
+    respondcam
+        (n, d, h, w) Respond-CAM maps, MRC stack; maximum 1 each.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
     """
     device = set_up_torch(0, threads, gpu)
     data = ParticleSet(particles, split)

@@ -38,6 +38,35 @@ def run(
     """Turn the average that it shows into every volume and cut it at a share of its peak.
 
     ``out`` is cut at ``contour``, without a look at any mask; ``tuned`` where validation is best.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    averages
+        (a, d, h, w) averages, MRC stack; a is their number.
+    averages_record
+        JSON record of the averages: class, optics, window, warnings.
+    alignment
+        CSV table of every volume: class, average, pose (quaternion, shift in voxels),
+        trust.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    mapped_back
+        (n, d, h, w) averages mapped back into the volumes, MRC stack; 1 at their peak.
+    out
+        (n, d, h, w) masks, MRC stack of labels.
+    choice
+        JSON record of the contour, a share of the peak.
+    tuned
+        (n, d, h, w) masks at the contour of best validation mIoU, MRC stack of labels.
+    tuned_choice
+        JSON record: the contour that was chosen, validation mIoU (%) of all that were
+        tried.
     """
     device = set_up_torch(0, threads, "never")
     data = ParticleSet(particles, split)

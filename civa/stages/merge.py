@@ -32,7 +32,28 @@ def run(
     default_weight: float = 0.5,
     fractions: tuple[float, ...] = FRACTIONS,
 ) -> None:
-    """Rank-normalise both maps and merge them; the weight w1 is chosen on validation."""
+    """Rank-normalise both maps and merge them; the weight w1 is chosen on validation.
+
+    Parameters
+    ----------
+    gradcam
+        (n, d, h, w) Grad-CAM maps, MRC stack; maximum 1 each.
+    cooccurrence
+        (n, d, h, w) co-occurrence maps, MRC stack.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
+    out
+        (n, d, h, w) merged maps, MRC stack; ranks, 0 to 1.
+    choice
+        JSON record: the weight w1 that was chosen, validation mIoU (%) of all that were
+        tried.
+    """
     ranked = RankedMaps(Stack.open(gradcam), Stack.open(cooccurrence))
     validation = Validation(masks, particles, split, predictions)
     weight, tried = _choose(ranked, validation, weights, fractions, default=default_weight)

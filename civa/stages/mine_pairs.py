@@ -21,7 +21,19 @@ def run(
     out: Path,
     radius: float = 2.0,
 ) -> None:
-    """Sample the pairs of every training volume's pseudo class-map; see `write_pairs`."""
+    """Sample the pairs of every training volume's pseudo class-map; see `write_pairs`.
+
+    Parameters
+    ----------
+    class_maps
+        (n, d, h, w) pseudo labels, MRC stack of labels.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    out
+        The pairs, a ``.npz`` file as above.
+    """
     indices = ParticleSet(particles, split).parts["train"]
     stack = Stack.open(class_maps)
     offsets = pair_offsets(radius)

@@ -38,6 +38,25 @@ def run(
 
     ``templates`` are the true densities of a simulated data set, files named after their
     structures; that of its class which fits best is turned onto every average.
+
+    Parameters
+    ----------
+    averages
+        (a, d, h, w) averages, MRC stack; a is their number.
+    spectra
+        CSV table of every average and shell: FSC of the half-sets, noise power.
+    averages_record
+        JSON record of the averages: class, optics, window, warnings.
+    choice
+        JSON record of the contour, a share of the peak.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    templates
+        (d, h, w) electron potentials, MRC volumes at half the voxel size.
+    out
+        PNG figure.
     """
     data = ParticleSet(particles, split)
     known, contour = (

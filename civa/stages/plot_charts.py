@@ -32,6 +32,31 @@ def run(
 
     Networks, choices and methods are named by their files: ``iva_curve.csv`` is the curve of
     ``iva``; panels and rows come in the order of the files.
+
+    Parameters
+    ----------
+    curves
+        CSV tables of trainings, a row per epoch.
+    choices
+        JSON records of what was chosen on validation.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
+    scores
+        CSV tables of scores, a row per test image.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    training
+        PNG figure: loss and validation figures over epochs.
+    sweeps
+        PNG figure: validation mIoU over what was tried.
+    confusion
+        PNG figure: true and predicted classes of the test images.
+    refinement
+        PNG figure: IoU before and after the CRF.
+    distributions
+        PNG figure: IoU of the test images, method by method.
     """
     data = ParticleSet(particles, split)
     tables = [(path.stem, read_scores(path)) for path in scores]

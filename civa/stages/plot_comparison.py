@@ -32,6 +32,25 @@ def run(
 
     Shown are the best, the median and the worst test image of every class by the IoU of our
     mask; without ground truth, those of the largest, the median and the smallest mask.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    truth
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    baseline
+        (n, d, h, w) masks from Grad-CAM, MRC stack of labels.
+    ours
+        (n, d, h, w) our masks, MRC stack of labels.
+    scores
+        CSV table of scores of our masks, a row per test image.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    out
+        PNG figure.
     """
     data = ParticleSet(particles, split)
     results = _test_scores(scores, data)

@@ -29,6 +29,29 @@ def run(
 
     The example of a class is its test image of median score after the CRF; without ground
     truth, its first test image.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    truth
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    gradcam
+        (n, d, h, w) Grad-CAM maps, MRC stack; maximum 1 each.
+    merged
+        (n, d, h, w) merged maps, MRC stack; ranks, 0 to 1.
+    iva
+        (n, d, h, w) masks of the affinity network, MRC stack of labels.
+    crf
+        (n, d, h, w) masks after the CRF, MRC stack of labels.
+    scores
+        CSV table of scores of the masks after the CRF, a row per test image.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    out
+        PNG figure.
     """
     data = ParticleSet(particles, split)
     results = read_scores(scores).dropna(subset=["iou"])

@@ -31,6 +31,19 @@ def run(
     After a run without SLURM there is no queue to ask, and the folder is unlocked at once.  Where
     jobs were submitted and SLURM does not answer, nothing is done: a job that still runs would
     write beside the next run.  ``--no-queue`` asks no queue at all.
+
+    Parameters
+    ----------
+    config
+        YAML file: the configuration of the run.
+    prefix
+        How the names of its jobs begin: slurm-jobname-prefix of the profile.
+    drop_jobs
+        Cancel its jobs in place of waiting for them.
+    queue
+        Ask the queue of SLURM for jobs that still run.
+    poll_seconds
+        Seconds between two looks at the queue.
     """
     folder = Path.cwd()
     process = caretaker(folder)

@@ -17,7 +17,24 @@ logger = logging.getLogger(__name__)
 def run(
     aligned: Path, network: Path, alignment: Path, particles: Path, *, out: Path, choice: Path
 ) -> None:
-    """Take the masks of a network for the misfits of an alignment; all others are kept."""
+    """Take the masks of a network for the misfits of an alignment; all others are kept.
+
+    Parameters
+    ----------
+    aligned
+        (n, d, h, w) masks by alignment, MRC stack of labels.
+    network
+        (n, d, h, w) masks of the network, MRC stack of labels.
+    alignment
+        CSV table of every volume: class, average, pose (quaternion, shift in voxels),
+        trust.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    out
+        (n, d, h, w) masks, MRC stack of labels.
+    choice
+        JSON record of how many masks are the network's.
+    """
     found = AlignmentTable.read(alignment, read_particles(particles))
     is_outlier = found.is_outlier
     kept, replacements = Stack.open(aligned), Stack.open(network)

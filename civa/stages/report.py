@@ -35,6 +35,23 @@ def run(
     Ledgers and figures are known by where they lie: results/DATASET/seed1/VARIANT/ledger.csv
     and .../figures/NAME.png; inputs and software by the records beside the products; time and
     memory by the files of Snakemake in the folder ``benchmarks``.
+
+    Parameters
+    ----------
+    results
+        CSV table of all results (results.csv).
+    ledgers
+        CSV tables: quality ledgers of the runs.
+    figures
+        PNG figures to show.
+    products
+        Products whose records name inputs and software.
+    out
+        HTML page.
+    config
+        The configuration, as YAML text.
+    benchmarks
+        Folder of Snakemake's benchmark files.
     """
     try:
         settings = yaml.safe_load(config)

@@ -21,6 +21,19 @@ def run(prediction: Path, masks: Path, particles: Path, split: Path, *, out: Pat
 
     Every test image has its row; the IoU of one without a ground truth, or without a
     prediction (a network that could not be trained), is not a number.
+
+    Parameters
+    ----------
+    prediction
+        (n, d, h, w) masks to score, MRC stack of labels.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    out
+        CSV table: IoU (0 to 1) and voxels, a row per test image.
     """
     verify(prediction)
     data = ParticleSet(particles, split)

@@ -42,6 +42,30 @@ def run(
     """Predict O for every volume, cut it, and keep the proposal that the CAM chooses.
 
     The threshold is the best on validation, unless one is given.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    weights
+        Weights of the affinity network, safetensors.
+    cam_masks
+        (n, d, h, w) masks from Grad-CAM, MRC stack of labels.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    predictions
+        CSV table: predicted class, class that guides the maps, confidence (0 to 1).
+    segmentation
+        (n, d, h, w) O, probability of the foreground, MRC stack.
+    out
+        (n, d, h, w) masks, MRC stack of labels.
+    choice
+        JSON record: the threshold that was chosen, validation mIoU (%) of all that were
+        tried.
     """
     device = set_up_torch(0, threads, gpu)
     model = place(load_network(weights, AffinityNetwork), device)

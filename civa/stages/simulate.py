@@ -51,6 +51,19 @@ def run(
     ``per_class`` is one number of volumes, or one NAME=NUMBER for every class.
     Neighbours come from the ``distractors`` (structures without a label), from ``all``
     structures, or there are ``none``.
+
+    Parameters
+    ----------
+    templates
+        (d, h, w) electron potentials, MRC volumes at half the voxel size.
+    volumes
+        (m, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    masks
+        (m, d, h, w) ground truth, MRC stack of labels.
+    particles
+        CSV table of the volumes, a row each: id, class, label, pose, defocus, SNR.
+    shard
+        Number of this shard, from 0.
     """
     if neighbours not in ("distractors", "all", "none"):
         raise ValueError(f"neighbours must be distractors, all or none (got '{neighbours}')")

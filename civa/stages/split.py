@@ -25,6 +25,13 @@ def run(
     Where the particle table has a column ``tomogram``, volumes of one tomogram stay together.
     ``label_noise`` is the share of the training volumes that are given a wrong class, as a stress
     test; the ground truth, and the classes of the other volumes, stay as they are.
+
+    Parameters
+    ----------
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    out
+        CSV table: class and part (train, validation, test) of every volume.
     """
     table = read_particles(particles)
     classes = table["class"].tolist()

@@ -20,6 +20,17 @@ def run(
 
     Results go to ``results``; ``table1`` to ``table5`` and ``summary`` beside it.  Scores that
     the configuration asks for but that are not among ``scores`` are n/a, with a footnote.
+
+    Parameters
+    ----------
+    scores
+        CSV tables of scores, a row per test image, of all rows.
+    particles
+        CSV tables of the volumes, one per data set.
+    results
+        CSV table of all results; the other tables are written beside it.
+    config
+        The configuration, as YAML text.
     """
     asked = yaml.safe_load(config)
     tables = {path.as_posix(): read_scores(path) for path in scores}

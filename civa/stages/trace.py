@@ -9,7 +9,13 @@ logger = logging.getLogger(__name__)
 
 
 def run(file: Path) -> None:
-    """Print the tree of files, commands and commits from which a product was made."""
+    """Print the tree of files, commands and commits from which a product was made.
+
+    Parameters
+    ----------
+    file
+        Any product of the workflow.
+    """
     if not file.exists():
         raise ValueError(f"{file} does not exist: give a file of results/ (a score, a mask)")
     for depth, path, record in trace(file):

@@ -50,6 +50,21 @@ def run(
 
     With ``balance`` every class weighs the same, in the loss and in the accuracy that chooses
     the epoch, however many volumes it has.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    weights
+        Weights of the classifier, safetensors.
+    metrics
+        JSON record: accuracies (0 to 1), epochs, number of parameters.
+    curve
+        CSV table of the training, a row per epoch: loss, seconds, figures on validation.
     """
     device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)

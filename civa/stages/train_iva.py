@@ -43,7 +43,19 @@ def run(
     gpu: str = "auto",
     checkpoint: Checkpoint | None = None,
 ) -> None:
-    """Train the network that predicts O, supervised by affinity pairs only."""
+    """Train the network that predicts O, supervised by affinity pairs only.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    pairs
+        Affinity pairs of the training volumes, ``.npz`` of 'mine-pairs'.
+    weights
+        Weights of the affinity network, safetensors.
+    curve
+        CSV table of the training, a row per epoch: loss, seconds.
+    """
     device = set_up_torch(seed, threads, gpu)
     sampled, stack = Pairs(pairs), open_volumes(volumes)
     groups = path_groups(sampled.offsets, sampled.shape)

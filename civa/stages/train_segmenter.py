@@ -68,6 +68,29 @@ def run(
     is said to show.  Training stops after ``patience`` epochs without a better validation mIoU: the
     schedule's own number if none is given, never if it is 0.  Without an annotated training volume
     nothing is trained, and the metrics say so.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    annotations
+        (n, d, h, w) masks to learn from, MRC stack of labels.
+    masks
+        (n, d, h, w) masks that the epoch is chosen on, MRC stack of labels.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    weights
+        Weights of the segmenter, safetensors.
+    metrics
+        JSON record: validation mIoU (%), cut, epochs, number of parameters.
+    curve
+        CSV table of the training, a row per epoch: loss, seconds, figures on validation.
+    network
+        Architecture: voxresnet or unet.
+    supervision
+        What the annotations are: full, slice or pseudo.
     """
     if supervision not in SUPERVISIONS:
         raise ValueError(f"supervision must be one of {SUPERVISIONS} (got '{supervision}')")

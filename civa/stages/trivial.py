@@ -28,6 +28,26 @@ def run(
     """Apply one rule to every volume, its settings chosen on validation.
 
     A rule predicts no class: its masks carry the true label, which flatters it.
+
+    Parameters
+    ----------
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label.
+    split
+        CSV table: class and part (train, validation, test) of every volume.
+    out
+        (n, d, h, w) masks, MRC stack of labels.
+    choice
+        JSON record: the setting that was chosen, validation mIoU (%) of all that were
+        tried.
+    rule
+        Which rule: ball, lowpass, centre or blob.
+    fractions
+        Shares of the voxels of a map to choose from, each above 0 and below 1.
     """
     stack = open_volumes(volumes)
     shares = (0.5,) if rule == "ball" else fractions  # a ball is cut by its own edge

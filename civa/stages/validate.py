@@ -19,7 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 def run(config: Path) -> None:
-    """Read the configuration and every local structure; say what will be done."""
+    """Read the configuration and every local structure; say what will be done.
+
+    Parameters
+    ----------
+    config
+        YAML file: the configuration.
+    """
     values = load(config)
     for dataset in values["datasets"]:
         if is_imported(values, dataset):

@@ -4,6 +4,7 @@ import copy
 import gzip
 import inspect
 import shlex
+from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,38 +18,23 @@ from civa.cli import stage_function
 from civa.data.volume import write_volume
 from civa.evaluation.supervised import SEGMENTER_SCHEDULES
 from civa.pipeline import config as civa_config
+from civa.pipeline.commands import SECTIONS
 from civa.pipeline.runs import BASELINES, METHODS, methods
+from civa.pipeline.schema import read_schema
+from civa.pipeline.signatures import parse_signature
 from civa.training.loop import CLASSIFIER_SCHEDULES, IVA_SCHEDULES
 
 ROOT = Path(__file__).parents[2]
 SMALL = yaml.safe_load((ROOT / "tests" / "small.yaml").read_text())
-SCHEMA = yaml.safe_load(civa_config.SCHEMA.read_text(encoding="utf-8"))
+SCHEMA = read_schema()
 
-# Section -> the stages whose settings it holds.
-STAGES = {
-    "import": ["import"],
-    "simulation": ["simulate", "build-template"],
-    "split": ["split"],
-    "classifier": ["train-classifier"],
-    "localize": ["localize"],
-    "cooccurrence": ["cooccur"],
-    "merge": ["merge"],
-    "binarize": ["binarize"],
-    "pairs": ["mine-pairs"],
-    "iva": ["train-iva"],
-    "segment": ["segment"],
-    "crf": ["crf"],
-    "average": ["average"],
-    "align": ["align"],
-    "paste": ["paste"],
-    "baseline": ["train-segmenter"],  # of voxresnet_full, unet_slice and voxresnet_pseudo
-}
-# Settings that the rules give, not the configuration.
+# Keys of a section that none of its stages takes: they say what there is to be read.
+NOT_SETTINGS = {"table", "folder", "download"}
+# Settings that the rules give, or that keep their default; not of the configuration.
 GIVEN_BY_RULES = {
-    *("seed", "threads", "shard", "shards", "name", "assembly", "batch_size"),
+    *("seed", "threads", "gpu", "shard", "name"),
     *("network", "supervision"),
-    "gpu",
-    "checkpoint",
+    "retries",
 }
 
 
@@ -290,24 +276,36 @@ def test_what_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
         civa_config.load(path)
 
 
-def test_no_section_is_left_out_here() -> None:
-    shared = {"name", "seeds", "fractions"}  # parts of sections
-    assert set(STAGES) == set(SCHEMA["$defs"]) - shared - {"structures"}  # no settings of a stage
+def settings_of(verb: str) -> set[str]:
+    parameters = inspect.signature(stage_function(verb)).parameters.values()
+    named = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    of_files = ("Path", "Checkpoint")
+    return {p.name for p in named if not any(kind in str(p.annotation) for kind in of_files)}
 
 
-@pytest.mark.parametrize("section", STAGES)
-def test_schema_and_stage_signatures_are_in_step(section: str) -> None:
-    settings: set[str] = set()
-    for verb in STAGES[section]:
-        parameters = inspect.signature(stage_function(verb)).parameters.values()
-        settings |= {
-            p.name
-            for p in parameters
-            if p.kind is inspect.Parameter.KEYWORD_ONLY and "Path" not in str(p.annotation)
-        }
+@pytest.mark.parametrize("verb", SECTIONS)
+def test_every_setting_of_a_stage_is_a_key_of_its_sections(verb: str) -> None:
+    keys = {key for name in SECTIONS[verb] for key in SCHEMA["$defs"][name]["properties"]}
+    assert settings_of(verb) - keys - GIVEN_BY_RULES == set(), "settings that no key sets"
+
+
+@pytest.mark.parametrize("section", sorted({n for names in SECTIONS.values() for n in names}))
+def test_every_key_of_a_section_is_a_setting_of_its_stages(section: str) -> None:
+    verbs = [verb for verb, names in SECTIONS.items() if section in names]
+    settings = {name for verb in verbs for name in settings_of(verb)}
     keys = set(SCHEMA["$defs"][section]["properties"])
-    assert keys - settings - {"shards", "table"} == set(), "keys that no stage takes"
-    assert settings - keys - GIVEN_BY_RULES == set(), "settings that no key sets"
+    assert keys - settings - NOT_SETTINGS == set(), "keys that no stage takes"
+
+
+def test_every_section_has_its_stages() -> None:
+    sections = {name for name, entry in SCHEMA["$defs"].items() if "properties" in entry}
+    assert sections == {name for names in SECTIONS.values() for name in names}
+
+
+def test_what_the_file_leaves_out_of_a_simulation_has_its_default() -> None:
+    values = civa_config.simulation(changed(simulation__tilt_step_deg=2), "small")
+    assert (values["tilt_step_deg"], values["defocus_um"]) == (2, (4.0, 7.0))
+    assert "snr" in values and "snr" not in civa_config.defaults("simulate")
 
 
 def test_every_baseline_has_its_section_wherever_sections_stand() -> None:
@@ -374,6 +372,14 @@ def settings_stage(
     """Take a setting of every kind."""
 
 
+@pytest.fixture
+def parser(monkeypatch: pytest.MonkeyPatch) -> ArgumentParser:
+    """The flags of `settings_stage`."""
+    source = inspect.getsource(settings_stage).replace("settings_stage", "run")
+    monkeypatch.setattr(cli, "signature", lambda verb: parse_signature(source))
+    return cli._parser("score", explained=False)
+
+
 # what a shell or argparse could take for something else
 NASTY = ["", "-", "-x", "--on", "--no-on", "-1", "-1e-05", "-x y", "a b", "a=b", "'", '"', "$HOME"]
 NASTY += ["`id`", "a\nb", "*", "~", "\\", "ü", ";", "--text=a", "#", "!!", "--text"]
@@ -391,17 +397,18 @@ NASTY += ["`id`", "a\nb", "*", "~", "\\", "ü", ";", "--text=a", "#", "!!", "--t
         {"names": NASTY, "on": True, "text": "-x"},
     ],
 )
-def test_a_stage_is_given_what_the_configuration_says(given: dict[str, Any]) -> None:
-    parser = cli._parser("score", settings_stage)
+def test_a_stage_is_given_what_the_configuration_says(
+    given: dict[str, Any], parser: ArgumentParser
+) -> None:
     words = shlex.split(civa_config.command_flags(given))
     values = vars(parser.parse_args(words))
     defaults = vars(parser.parse_args([]))
     assert values == defaults | given
 
 
-def test_a_mapping_whose_key_begins_with_a_dash_is_given_too() -> None:
+def test_a_mapping_whose_key_begins_with_a_dash_is_given_too(parser: ArgumentParser) -> None:
     flags = civa_config.command_flags({"classes": {"-a": "1abc", "b": ["x", "y"]}})
-    values = vars(cli._parser("score", settings_stage).parse_args(shlex.split(flags)))
+    values = vars(parser.parse_args(shlex.split(flags)))
     assert values["classes"] == ["-a=1abc", "b=x+y"]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from civa.cli import stage_function
 from civa.evaluation import supervised
+from civa.pipeline.commands import shell_command
 from civa.pipeline.resources import COSTS, GPU_SPEEDUP, Cost, memory_mb, runtime_minutes
 from civa.pipeline.runs import BASELINES
 from civa.training import loop as training
@@ -150,4 +151,6 @@ def test_every_rule_for_the_cluster_says_what_it_needs() -> None:
     for name, body in bodies:
         assert ("needs(" in body) != ("localrule: True" in body), name
         # those that can use a GPU ask for one, the others never do
-        assert ("--gpu {params.gpu}" in body) == ("gpu=GPUS" in body), name
+        (verb,) = re.findall(r'\bciva\(\s*"([\w-]+)"', body)
+        takes_one = "--gpu {params.gpu}" in shell_command(verb)
+        assert takes_one == ("gpu=GPUS" in body) == ("gpu=GPU_USE" in body), name

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 import yaml
 from project import PARTS, ROOT, copy_repository, planned, snakemake
 
+from civa import cli
 from civa.data.stack import read_stack
 from civa.data.volume import write_volume
 from civa.report.paper_results import TABLES
@@ -164,6 +166,34 @@ def test_a_network_taught_by_pasted_masks_is_chosen_on_them_too(run: Path) -> No
         f"--aligned {pasted} --network {pasted.replace('consensus', 'voxresnet_consensus')} "
         in (command)
     )
+
+
+def test_the_command_line_takes_the_commands_of_all_rules(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    config = yaml.safe_load((folder / PARTS[-1]).read_text())
+    config["baselines"] = [*config["baselines"], "voxresnet_consensus"]
+    (folder / "own").mkdir()
+    rows = [f"{name}{i},{name},{name}{i}.mrc" for name in "xy" for i in range(9)]
+    (folder / "own" / "p.csv").write_text("\n".join(["id,class,path", *rows]) + "\n")
+    for row in rows:
+        (folder / "own" / row.rpartition(",")[2]).touch()
+    config["datasets"]["mine"] = {"import": {"table": "own/p.csv", "invert_contrast": True}}
+    config["datasets"]["pdb"] = {"simulation": {"snr": 1, "classes": {"a": "1abc", "b": "2abc"}}}
+    config["structures"] = {"download": True, "sha256": {"1abc": 64 * "a"}}
+    config["stress_tests"] = {"particles": {"phantoms": "small", "proteins": "pdb"}}
+    (folder / "wide.yaml").write_text(yaml.safe_dump(config))
+    printed = snakemake(folder, "--dry-run", "--printshellcmds", config="wide.yaml")
+    commands = re.findall(r"python -m civa ((?:.|\n)*?--log \S+)$", printed, re.M)
+    verbs = set()
+    for command in commands:
+        verb, *flags = shlex.split(command)
+        values = vars(cli._parser(verb).parse_args(flags))  # exits where a flag is unknown
+        verbs.add(verb)
+        if verb == "fetch-structure":
+            assert values["sha256"] == (64 * "a" if values["name"] == "1abc" else "")
+        if verb == "build-template":
+            assert (values["structure"] is None) == values["name"].startswith("phantom-")
+    assert verbs == set(cli.VERBS) - {"validate", "recover", "trace"}
 
 
 def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:

@@ -1,0 +1,44 @@
+"""What may stand in a configuration: its keys, and their meaning, units and ranges."""
+
+import functools
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+SCHEMA = files("civa.pipeline") / "config.schema.yaml"  # also where the package is installed
+
+
+@functools.cache
+def read_schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration; ``unit`` is a keyword of our own."""
+    return dict(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+
+
+def setting_keys(section: str) -> dict[str, dict[str, Any]]:
+    """Return the keys of a section: key -> its entry, with what it refers to."""
+    definitions = read_schema()["$defs"]
+    return {
+        key: {**definitions.get(str(entry.get("$ref")).rpartition("/")[2], {}), **entry}
+        for key, entry in definitions[section]["properties"].items()
+    }
+
+
+def range_in_words(entry: Mapping[str, Any]) -> str:
+    """Say which values an entry of the schema admits; nothing where any of its type will do."""
+    if "enum" in entry:
+        return "one of " + ", ".join(str(value) for value in entry["enum"])
+    if "items" in entry:
+        inner = range_in_words(entry["items"])
+        return f"each {inner}" if inner else ""
+    low, high = entry.get("minimum"), entry.get("maximum")
+    if low is not None and high is not None:
+        parts = [f"{low} to {high}"]
+    else:
+        above, below = entry.get("exclusiveMinimum"), entry.get("exclusiveMaximum")
+        bounds = {"at least": low, "above": above, "at most": high, "below": below}
+        parts = [f"{words} {bound}" for words, bound in bounds.items() if bound is not None]
+    if "multipleOf" in entry:
+        parts.append(f"a multiple of {entry['multipleOf']}")
+    return ", ".join(parts)
