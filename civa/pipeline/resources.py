@@ -62,7 +62,7 @@ class Cost:
 
 
 # fixed_mb is at least what a stage occupies once it has imported all it needs: 70 MB with numpy and
-# pandas, 130 with scipy or matplotlib, 310 with torch.  ASSUME: what was measured beyond that, and
+# pandas, 130 with scipy or matplotlib, 310 with torch.  What was measured beyond that, and
 # does not grow with the number of volumes, grows with the box, but for stages that draw.
 COSTS = {
     "simulate": Cost(150, 450, 0.4, 0.06),

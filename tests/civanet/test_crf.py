@@ -273,6 +273,7 @@ def test_workers_open_their_volumes_themselves(
     generator = np.random.default_rng(0)
     volumes = generator.normal(size=(n, edge, edge, edge)).astype(np.float32)
     volumes[:, 5:11, 5:11, 5:11] += 1.5
+    volumes = standardize(volumes)
     segmentation = np.clip(0.4 + 0.2 * volumes, 0, 1).astype(np.float16)
     proposals = (segmentation > 0.6).astype(np.int8)
     masks = np.zeros_like(proposals)
@@ -292,7 +293,7 @@ def test_workers_open_their_volumes_themselves(
 
     maps, cut = _calibrated(segmentation, choice)  # all at once, as no worker sees them
     probability = foreground_probability(maps, proposals > 0, cut)
-    guides = standardize(lowpass(standardize(volumes), 1.5))
+    guides = standardize(lowpass(volumes, 1.5))
     pairs = zip(probability, guides, strict=True)
     expected = np.stack([refine(*pair, CrfParameters()) > 0.5 for pair in pairs])
     np.testing.assert_array_equal(read_stack(tmp_path / "out"), expected)

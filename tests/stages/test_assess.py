@@ -253,6 +253,9 @@ def test_the_new_method_is_judged_where_its_products_are_given(run: Run) -> None
     lines = read_ledger(run.path("ledger.csv")).set_index(["stage", "check"])
     found = lines.loc["CIVA-Consensus"]
     assert found["value"]["volumes that fit the average of no class"] == 5
-    assert found["value"]["correlation of half-sets at 53 Å, worst class (one)"] == 97
+    assert (
+        found["value"]["correlation of half-sets beyond the shells they share, worst class (one)"]
+        == 97
+    )
     assert found["value"]["volumes without a mask"] == 0
     assert found["verdict"]["test mIoU"] == "n/a"  # no scores were given

@@ -158,5 +158,5 @@ def test_what_is_left_empty_is_counted(data: TinySet, caplog: pytest.LogCaptureF
     data.write_stack("iva.mrcs", nothing)
     data.run("crf", FILES, search=False, **OFF)
     assert data.record("crf.json")["empty"] == len(PARTS)
-    assert "the CRF left 4 of 4 segmentations empty" in caplog.text
+    assert "4 of 4 masks are empty (CRF)" in caplog.text
     np.testing.assert_array_equal(data.stack("crf.mrcs"), nothing)

@@ -15,8 +15,9 @@ from synthetic import EDGE, VOXEL, blobs, turned
 from civa.cli import main
 from civa.consensus.poses import from_relion_angles_deg, pose_columns, read_poses, to_matrices
 from civa.data.files import read_json, write_csv, write_json
+from civa.data.stack import write_stack
 from civa.data.star import read_star
-from civa.data.volume import read_volume, write_stack
+from civa.data.volume import read_volume
 from civa.optics import missing_wedge
 from civa.pipeline.provenance import record_path
 

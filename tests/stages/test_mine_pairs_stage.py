@@ -33,7 +33,9 @@ def data(tmp_path: Path) -> TinySet:
 
 def mined(data: TinySet) -> dict[str, NDArray]:
     with np.load(data.path("pairs.npz"), allow_pickle=False) as archive:
-        return dict(archive)
+        members = dict(archive)
+    both = np.stack([members.pop(f"pairs_{index}") for index in members["indices"]], axis=1)
+    return {**members, **dict(zip(SIDES, both, strict=True))}  # (n, o, d h w / 8) each
 
 
 def unpacked(pairs: dict[str, NDArray], side: str, volume: int) -> set[Pair]:

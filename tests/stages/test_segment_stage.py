@@ -116,7 +116,7 @@ def test_without_validation_masks_the_default_cuts_and_what_is_empty_is_counted(
     data.run("segment", FILES, default_threshold=0.99)
     assert data.record("iva.json") == {"threshold": 0.99, "validation_miou": {}, "empty": 5}
     assert not data.stack("iva.mrcs").any()
-    assert "5 of 5 segmentations are empty at O > 0.99" in caplog.text
+    assert "5 of 5 masks are empty (O > 0.99)" in caplog.text
 
 
 def test_where_the_cam_meets_nothing_the_largest_proposal_is_kept(data: TinySet) -> None:
