@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import: not for those who only read JSON
 
 
 @contextlib.contextmanager
@@ -50,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return record
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write ``table`` without its index."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

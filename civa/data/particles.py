@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd  # imported where tables are read: it is slow, and plans of jobs read none
 
 PARTS = ("train", "validation", "test")
 BACKGROUND = 0  # label of background voxels; classes are 1, 2, ... in the order of the table
@@ -23,7 +26,7 @@ SPLIT_STARTS = 10
 SPLIT_TOLERANCE = 0.01
 
 
-def read_particles(path: Path) -> pd.DataFrame:
+def read_particles(path: Path) -> "pd.DataFrame":
     """Read a particle table: one row per volume, in the order of the stack.
 
     Columns ``id``, ``class`` and, where there is one, ``tomogram`` are text (so that ``007`` stays
@@ -54,7 +57,9 @@ def read_particles(path: Path) -> pd.DataFrame:
     return table
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
     try:
         table = pd.read_csv(
             path,
@@ -72,7 +77,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_defocus(particles: pd.DataFrame) -> NDArray[np.float64] | None:
+def read_defocus(particles: "pd.DataFrame") -> NDArray[np.float64] | None:
     """Return the defocus (n,) of every volume in µm, or None where the table has none.
 
     Raises
@@ -80,6 +85,8 @@ def read_defocus(particles: pd.DataFrame) -> NDArray[np.float64] | None:
     ValueError
         If the table has a column ``defocus_um`` that is not a positive number throughout.
     """
+    import pandas as pd
+
     if "defocus_um" not in particles:
         return None
     values = pd.to_numeric(particles["defocus_um"], errors="coerce").to_numpy(dtype=np.float64)
@@ -92,7 +99,7 @@ def read_defocus(particles: pd.DataFrame) -> NDArray[np.float64] | None:
     return values
 
 
-def read_tomograms(particles: pd.DataFrame) -> list[str] | None:
+def read_tomograms(particles: "pd.DataFrame") -> list[str] | None:
     """Return the tomogram (n,) that every volume was cut from, or None where the table has none.
 
     Raises
@@ -112,7 +119,7 @@ def read_tomograms(particles: pd.DataFrame) -> list[str] | None:
     return names.tolist()
 
 
-def class_names(particles: pd.DataFrame) -> list[str]:
+def class_names(particles: "pd.DataFrame") -> list[str]:
     """Return the class names in label order: label 1 is the first name."""
     pairs = particles[["label", "class"]].drop_duplicates().sort_values("label")
     return pairs["class"].tolist()
@@ -360,7 +367,7 @@ def mislabel(
 
 
 def read_split(
-    path: Path, particles: pd.DataFrame
+    path: Path, particles: "pd.DataFrame"
 ) -> tuple[Mapping[str, NDArray[np.int64]], NDArray[np.int64]]:
     """Read a split table.
 
@@ -374,6 +381,8 @@ def read_split(
         If the table does not list exactly the volumes of ``particles``, in their order, or has a
         class of its own.
     """
+    import pandas as pd
+
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     check_ids(path, table, particles, stage="split")
     label_of = {name: label for label, name in enumerate(class_names(particles), start=1)}
@@ -391,7 +400,7 @@ def read_split(
     return parts, np.asarray(labels, dtype=np.int64)
 
 
-def check_ids(path: Path, table: pd.DataFrame, particles: pd.DataFrame, *, stage: str) -> None:
+def check_ids(path: Path, table: "pd.DataFrame", particles: "pd.DataFrame", *, stage: str) -> None:
     """Check that a stage's table lists exactly the volumes of ``particles``, in their order.
 
     Raises
@@ -425,7 +434,7 @@ class Predictions:
     confidence: NDArray[np.float64]
 
 
-def read_predictions(path: Path, particles: pd.DataFrame) -> Predictions:
+def read_predictions(path: Path, particles: "pd.DataFrame") -> Predictions:
     """Read the predictions of the stage `localize`.
 
     Raises
@@ -433,6 +442,8 @@ def read_predictions(path: Path, particles: pd.DataFrame) -> Predictions:
     ValueError
         If the table does not list exactly the volumes of ``particles``, in their order.
     """
+    import pandas as pd
+
     table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
     check_ids(path, table, particles, stage="localize")
     return Predictions(
@@ -444,6 +455,8 @@ def read_predictions(path: Path, particles: pd.DataFrame) -> Predictions:
 
 def read_guides(predictions: Path) -> NDArray[np.int8]:
     """Read the class (n,) that guides every volume's maps: labelled in training, else predicted."""
+    import pandas as pd
+
     return pd.read_csv(predictions)["guide"].to_numpy(dtype=np.int8)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from civa.simulation.structures import Atoms
 
@@ -26,11 +25,15 @@ def ellipsoid(centre: tuple[float, ...], radii: tuple[float, ...], tilt_deg: flo
     directions = generator.normal(size=(count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     ball = directions * generator.uniform(size=(count, 1)) ** (1 / 3)
+    from scipy.spatial.transform import Rotation  # slow to import: not to list the phantoms
+
     return Rotation.from_euler("y", tilt_deg, degrees=True).apply(ball * radii) + centre
 
 
 def cyclic(points: Points, order: int, phase_deg: float = 0) -> Points:
     """Repeat points by an n-fold axis along z."""
+    from scipy.spatial.transform import Rotation
+
     angles = phase_deg + 360 / order * np.arange(order)
     return np.concatenate([Rotation.from_euler("z", a, degrees=True).apply(points) for a in angles])
 

@@ -5,11 +5,13 @@ Coordinates are in ångström, (n, 3) in x, y, z as in the file; maps are z, y, 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import gemmi
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+if TYPE_CHECKING:
+    import gemmi
 
 PHANTOM_PREFIX = "phantom-"
 STRUCTURE_SUFFIXES = (".pdb", ".cif", ".pdb.gz", ".cif.gz", ".ent", ".mmcif")
@@ -73,6 +75,8 @@ def read_atoms(path: Path, *, assembly: str = "biological") -> Atoms:
     ValueError
         If the file is missing, unreadable, or holds no atom.
     """
+    import gemmi  # slow to import, as is scipy: not for the names of structures
+
     if assembly not in ("biological", "deposited"):
         raise ValueError(f"assembly must be 'biological' or 'deposited' (got '{assembly}')")
     if not path.is_file():
@@ -90,7 +94,7 @@ def read_atoms(path: Path, *, assembly: str = "biological") -> Atoms:
     return _atoms(structure[0], path)
 
 
-def _atoms(model: gemmi.Model, path: Path) -> Atoms:
+def _atoms(model: "gemmi.Model", path: Path) -> Atoms:
     sites = [site for site in model.all() if site.atom.element.atomic_number > 1]
     if not sites:
         raise ValueError(f"{path} holds only hydrogen and water: no macromolecule to simulate")
@@ -127,6 +131,8 @@ def electron_potential(
     -------
     (m, m, m) potential, z, y, x, m odd, centre at m // 2.
     """
+    from scipy import ndimage
+
     spacing = voxel_size_angstrom / OVERSAMPLING
     sigma = _blur_angstrom(voxel_size_angstrom, resolution_angstrom)
     half = int(np.ceil((atoms.diameter_angstrom / 2 + 3 * sigma) / spacing))
@@ -171,6 +177,8 @@ def map_potential(
     ValueError
         If the map holds nothing positive.
     """
+    from scipy import ndimage
+
     solid = np.clip(density, 0, None).astype(np.float64)
     if solid.max() <= 0:
         raise ValueError("the map holds no positive density: invert its contrast, protein positive")
