@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import psutil
 HANDED_DOWN = "CIVA_CONFIG"  # environment variable
 # id, state, name, comment (which names rule or group), and last the folder: it may hold anything
 QUEUE_FORMAT = "%i|%T|%j|%k|%Z"
+EXPANDED = frozenset('$`"\\\n')  # what a shell takes apart even inside double quotes
 ANSWER_SECONDS = 120  # SLURM's clients give up on a silent controller well before
 
 
@@ -50,6 +52,34 @@ def hand_down(config: dict[str, Any], *, begins: bool) -> None:
     elif HANDED_DOWN in os.environ:
         config.clear()
         config.update(json.loads(os.environ[HANDED_DOWN]))
+
+
+def check_paths(python: str, others: Iterable[Path]) -> None:
+    """Check that a job, started by a shell on another machine, finds what it is started with.
+
+    Snakemake hands the interpreter to that shell as it stands, and every other path in quotes that
+    a few characters get out of.
+
+    Raises
+    ------
+    ValueError
+        If the interpreter's path holds a blank or another character that a shell takes apart, or
+        another path one of `EXPANDED`.
+    """
+    if shlex.quote(python) != python:
+        raise ValueError(
+            f"jobs of a cluster would not find the interpreter {python}: Snakemake starts them by "
+            "its path without quotes; let the folder of the environment have no blanks or other "
+            "characters that a shell takes apart (make setup puts it into the project's), or run "
+            "with profiles/local"
+        )
+    for path in others:
+        strange = sorted(EXPANDED.intersection(str(path)))
+        if strange:
+            raise ValueError(
+                f"jobs of a cluster would not find {path}: a shell takes {' '.join(strange)} "
+                "apart; rename its folder, or run with profiles/local"
+            )
 
 
 def parse_queue(listing: str) -> list[Job]:

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from civa.pipeline import slurm as cluster
-from civa.pipeline.slurm import HANDED_DOWN, Job, caretaker, hand_down, jobs_of, parse_queue
+from civa.pipeline.slurm import (
+    HANDED_DOWN,
+    Job,
+    caretaker,
+    check_paths,
+    hand_down,
+    jobs_of,
+    parse_queue,
+)
 
 LISTING = """7|RUNNING|civa_a1b2|rule_train_iva_wildcards_snr005_1|/data/my | project
 8|PENDING|civa_a1b2|group_refine_snr005_1|/data/my | project
@@ -43,6 +51,23 @@ def test_without_anything_handed_down_the_file_counts(monkeypatch: pytest.Monkey
     config = {"seeds": [1]}
     hand_down(config, begins=False)
     assert config == {"seeds": [1]}
+
+
+@pytest.mark.parametrize("python", ["/my project/bin/python", "/a$b/python", "/a'b/python", "/(a)"])
+def test_an_interpreter_that_a_shell_takes_apart_is_refused(python: str) -> None:
+    with pytest.raises(ValueError, match=r"would not find the interpreter .* have no blanks"):
+        check_paths(python, [])
+
+
+@pytest.mark.parametrize("name", ["a$HOME", "a`id`", 'a"b', "a\\b"])
+def test_a_folder_that_a_shell_takes_apart_in_quotes_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="rename its folder"):
+        check_paths("/usr/bin/python3", [Path("/data/plain"), Path("/data", name)])
+
+
+def test_folders_that_jobs_find_are_none_to_refuse() -> None:
+    # tried on a SLURM: a blank, and an apostrophe with a blank
+    check_paths("/opt/civa-1.0_x/bin/python3.11", [Path("/data/my project"), Path("/data/it's b")])
 
 
 def test_a_listing_is_read_whatever_the_folder_is_called() -> None:
