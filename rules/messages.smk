@@ -1,11 +1,45 @@
 # What a run says before it starts, and when it fails.  Functions and handlers, no rules.
+#
+# Snakemake has no public way to the jobs of a plan or to those that failed, so these functions look
+# at its inside.  Runs were tried with 9.27.1, dry runs also with 9.0.1, 9.3.5, 9.9.0, 9.14.8, 9.20.0
+# and 9.26.1; with another version a message may be missing, and one line says so, but nothing that is
+# said here can end a run.  What can is `refuse_paths`, before anything is submitted.
 
 import atexit
+import functools
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-from snakemake.resources import GroupResources
+import snakemake
+from snakemake.exceptions import WorkflowError
+
+from civa.cluster import check_paths
+
+TRIED_WITH = "9.0.1 to 9.27.1"
+
+
+def never_fatal(what):
+    """Let a function that prints a message give it up in one line, whatever happens inside."""
+
+    def wrap(say):
+        @functools.wraps(say)
+        def said():
+            try:
+                say()
+            except Exception as error:
+                version = getattr(snakemake, "__version__", "?")
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                print(
+                    f"{what} could not be made with Snakemake {version} (tried with "
+                    f"{TRIED_WITH}): {reason}",
+                    file=sys.stderr,
+                )
+
+        return said
+
+    return wrap
 
 
 def runs_here(job):
@@ -19,6 +53,9 @@ def asked_of_cluster(job):
     """Cores, GPUs, memory and time of a job; a dry run's own figures are those of one machine."""
     found = job.resources
     if job.is_group():
+        # Here, not above: in another version it may be elsewhere, which must end no run.
+        from snakemake.resources import GroupResources
+
         found = GroupResources.basic_layered(
             toposorted_jobs=job.toposorted,
             constraints=workflow.global_resources,
@@ -27,6 +64,7 @@ def asked_of_cluster(job):
     return tuple(found.get(key, 0) for key in ("_cores", "gpu", "mem_mb", "runtime"))
 
 
+@never_fatal("the table of jobs")
 def print_submission():
     """Print the jobs for the cluster by their steps, and what each asks for."""
     if not workflow.group_settings.group_components:
@@ -55,12 +93,24 @@ def print_submission():
 def print_failures():
     """Print the last word of every step that failed, and where more is to be read."""
     print("\nWhat went wrong, by the last line of each log:")
+    print_last_words()
+    print_where_more_is()
+
+
+@never_fatal("the list of steps that failed")
+def print_last_words():
+    """Print the last line of every log of a step that did not end well."""
     for job in workflow.scheduler.failed:
         for step in job if job.is_group() else [job]:
             begun = [Path(log) for log in step.log if is_recent(Path(log))]
             if not all(Path(product).exists() for product in step.output):
                 for log in begun:
                     print(f"  {log}: {last_word(log)}")
+
+
+@never_fatal("the list of SLURM's logs")
+def print_where_more_is():
+    """Print where SLURM's logs lie, and the settings that help most often."""
     for log in sorted(Path(".snakemake/slurm_logs").rglob("*.log")):
         if is_recent(log):
             print(f"  SLURM's log: {log}")
@@ -83,11 +133,33 @@ def is_recent(log):
     return log.is_file() and log.stat().st_mtime >= BEGUN
 
 
+@never_fatal("the plan of jobs")
+def print_plan():
+    """Print the jobs of a dry run when it ends."""
+    if workflow.dag and workflow.dryrun:
+        print_submission()
+        if workflow.group_settings.group_components:  # a profile of a cluster
+            try:
+                refuse_paths()
+            except WorkflowError as error:
+                print(f"\nNothing would be submitted: {error}")
+
+
+def refuse_paths():
+    """Stop before anything is submitted where jobs would not find what they are started with."""
+    try:
+        check_paths(sys.executable, [Path.cwd(), *map(Path, workflow.configfiles)])
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
 BEGUN = time.time()
-atexit.register(lambda: workflow.dag and workflow.dryrun and print_submission())
+atexit.register(print_plan)
 
 
 onstart:
+    if workflow.non_local_exec:
+        refuse_paths()
     print_submission()
 
 

@@ -384,6 +384,112 @@ def test_stages_keep_the_users_path_of_modules_after_the_package(
     assert stages == [f"-m|civa|build-template|{folder}:{own}"]
 
 
+SPLIT = "results/small/split.csv"
+
+
+def on_cluster(
+    folder: Path, python: Path | str, *arguments: str, profile: str = "slurm"
+) -> subprocess.CompletedProcess:
+    """Run Snakemake with a profile by an interpreter of one's own."""
+    command = [str(python), "-m", "snakemake", "--profile", f"profiles/{profile}"]
+    return subprocess.run(
+        [*command, "--configfile", "tests/small.yaml", *arguments, "--", SPLIT],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+REFUSED = "jobs of a cluster would not find the interpreter"
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A project in a folder with a blank, and an interpreter whose environment lies there too."""
+    folder = copy_repository(tmp_path_factory.mktemp("blank") / "my project")
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder, folder / ".venv" / "bin" / "python"
+
+
+def test_a_plan_for_a_cluster_says_that_jobs_would_not_find_their_interpreter(
+    blank: tuple[Path, Path],
+) -> None:
+    folder, python = blank
+    done = on_cluster(folder, python, "--dry-run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"Nothing would be submitted: {REFUSED} {python}" in done.stdout
+    # an interpreter in another folder is found, and local runs need no other one
+    for other in (
+        on_cluster(folder, sys.executable, "--dry-run"),
+        on_cluster(folder, python, "--dry-run", profile="local"),
+    ):
+        assert other.returncode == 0, other.stderr[-3000:]
+        assert "would not find" not in other.stdout + other.stderr
+
+
+def test_nothing_is_submitted_that_would_not_find_its_interpreter(
+    blank: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, python = blank
+    for name in ("sbatch", "srun", "squeue", "sacct", "sinfo", "scontrol", "scancel"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho {name} >> '{tmp_path}/asked'\necho 7\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done = on_cluster(folder, python)
+    assert done.returncode == 1
+    assert REFUSED in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    asked = tmp_path / "asked"
+    assert "sbatch" not in (asked.read_text().split() if asked.exists() else [])
+    assert not list((folder / ".snakemake" / "locks").glob("*"))
+
+
+def rename_in_messages(folder: Path, old: str, new: str) -> None:
+    """Let Snakemake have given something private another name."""
+    path = folder / "rules" / "messages.smk"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("dag._group", "dag._gone", "AttributeError: 'DAG' object has no attribute '_gone'"),
+        ("import GroupResources", "import Gone as GroupResources", "ImportError: cannot import"),
+        ("workflow.group_settings", "workflow.gone", "AttributeError: "),
+    ],
+)
+def test_a_table_of_jobs_that_cannot_be_made_is_one_line_and_no_failure(
+    old: str, new: str, reason: str, tmp_path: Path
+) -> None:
+    folder = copy_repository(tmp_path)
+    rename_in_messages(folder, old, new)
+    done = on_cluster(folder, sys.executable, "--dry-run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Traceback" not in done.stdout + done.stderr
+    lines = [
+        line for line in done.stderr.splitlines() if line.startswith("the table of jobs could")
+    ]
+    (line,) = lines
+    assert re.search(r"with Snakemake [\d.]+ \(tried with [\d., to]+\): ", line)
+    assert reason in line
+
+
+def test_a_failure_is_told_although_the_steps_that_failed_are_not_known(tmp_path: Path) -> None:
+    folder = copy_repository(tmp_path)
+    rename_in_messages(folder, "workflow.scheduler.failed", "workflow.scheduler.gone")
+    stage = folder / "civa" / "stages" / "simulate.py"
+    stage.write_text("raise ImportError('no simulation today')\n")
+    done = on_cluster(folder, sys.executable, "--cores", "2", profile="local")
+    assert done.returncode == 1
+    assert "no simulation today" in done.stdout + done.stderr
+    assert "the list of steps that failed could not be made with Snakemake" in done.stderr
+    assert "RULE:runtime=600" in done.stdout  # what follows is told all the same
+
+
 def test_a_killed_local_run_is_recovered_where_squeue_has_no_controller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
