@@ -63,7 +63,7 @@ class Cost:
 
 # fixed_mb is at least what a stage occupies once it has imported all it needs: 70 MB with numpy and
 # pandas, 130 with scipy or matplotlib, 310 with torch.  What was measured beyond that, and
-# does not grow with the number of volumes, grows with the box, but for stages that draw.
+# does not grow with the number of volumes, is taken to grow with the box, but for stages that draw.
 COSTS = {
     "simulate": Cost(150, 450, 0.4, 0.06),
     "collect": Cost(100, 100, 0.3, 0.003),

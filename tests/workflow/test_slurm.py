@@ -143,7 +143,7 @@ def assert_same_classifier(folder: Path, expected: Path) -> None:
 def test_the_whole_workflow_gives_what_it_gives_without_slurm(
     node: SlurmNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = project(tmp_path / "cluster")
+    folder = project(tmp_path / "my cluster")  # jobs find a folder with a blank
     config = (folder / "mine.yaml").read_text()
     on_gpu = ("train_classifier:gpu=1", "train_segmenter:gpu=1")
     process = start(node, folder, "--set-resources", *on_gpu)
