@@ -15,7 +15,7 @@ from pathlib import Path
 import snakemake
 from snakemake.exceptions import WorkflowError
 
-from civa.cluster import check_paths
+from civa.pipeline.slurm import check_paths
 
 TRIED_WITH = "9.0.1 to 9.27.1"
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "workflow" / "Snakefile", *sorted((ROOT / "rules").glob("*.smk")))
 HEAVY = ("torch", "pandas", "scipy", "gemmi", "matplotlib", "monai", "mrcfile")
 
@@ -32,7 +32,7 @@ def test_the_imports_of_the_rules_are_light() -> None:
 
 
 def test_checking_a_configuration_of_simulated_volumes_is_light() -> None:
-    code = "from pathlib import Path\nfrom civa.config import load\n"
+    code = "from pathlib import Path\nfrom civa.pipeline.config import load\n"
     assert loaded(f"{code}load(Path('config.yaml'))\nload(Path('examples/paper.yaml'))") == []
 
 
