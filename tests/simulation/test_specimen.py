@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from civa.simulation import specimen as simulation
 from civa.simulation.phantoms import phantom
 from civa.simulation.specimen import (
     Recipe,
@@ -18,7 +19,6 @@ from civa.simulation.specimen import (
     crop_centre,
     render,
 )
-from civa.simulation.specimen import specimen as simulation
 from civa.simulation.structures import OVERSAMPLING, Atoms, electron_potential
 
 VOXEL = 20.0  # ångström; phantoms of up to 190 Å then fit a box of 16
