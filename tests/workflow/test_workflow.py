@@ -193,7 +193,7 @@ def test_the_command_line_takes_the_commands_of_all_rules(tmp_path: Path) -> Non
             assert values["sha256"] == (64 * "a" if values["name"] == "1abc" else "")
         if verb == "build-template":
             assert (values["structure"] is None) == values["name"].startswith("phantom-")
-    assert verbs == set(cli.VERBS) - {"validate", "recover", "trace"}
+    assert verbs == set(cli.VERBS) - {"validate", "recover", "trace", "export"}
 
 
 def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:
