@@ -13,7 +13,9 @@ HEAVY = ("torch", "pandas", "scipy", "gemmi", "matplotlib", "monai", "mrcfile")
 def imports_of_rules() -> list[str]:
     """Import statements of the Snakefile and the rule files that name this package."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
-    return re.findall(r"^ *(from civa[\w.]* import .+|import civa[\w.]*.*)$", text, re.M)
+    several_lines = r"\([^)]*\).*"
+    pattern = rf"^ *(from civa[\w.]* import (?:{several_lines}|.+)|import civa.*)$"
+    return re.findall(pattern, text, re.M)
 
 
 def loaded(code: str) -> list[str]:
