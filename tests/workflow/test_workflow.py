@@ -482,7 +482,7 @@ def test_a_failure_is_told_although_the_steps_that_failed_are_not_known(tmp_path
     folder = copy_repository(tmp_path)
     rename_in_messages(folder, "workflow.scheduler.failed", "workflow.scheduler.gone")
     stage = folder / "civa" / "stages" / "simulate.py"
-    stage.write_text("raise ImportError('no simulation today')\n")
+    stage.write_text(stage.read_text() + "raise ImportError('no simulation today')\n")
     done = on_cluster(folder, sys.executable, "--cores", "2", profile="local")
     assert done.returncode == 1
     assert "no simulation today" in done.stdout + done.stderr
