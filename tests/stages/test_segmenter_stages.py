@@ -307,7 +307,7 @@ def test_patience_0_switches_off_that_of_the_schedule(
     impatient = replace(supervised.SEGMENTER_SCHEDULES["voxresnet"], patience=1)
     monkeypatch.setitem(supervised.SEGMENTER_SCHEDULES, "voxresnet", impatient)
     figures = iter([3.0, 2.0, 2.0, 2.0])  # no epoch is better than the first
-    monkeypatch.setattr(train_segmenter, "best_cut", lambda *_: (0.5, {"0.5": next(figures)}))
+    monkeypatch.setattr(train_segmenter, "choose_cut", lambda *_: (0.5, {"0.5": next(figures)}))
     assert data.train(epochs=4, patience=patience)["epochs"] == epochs
 
 
