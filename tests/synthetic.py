@@ -59,6 +59,11 @@ def particles(boxes: np.ndarray, band: Band) -> Spectra:
     return Spectra(found, torch.ones(found.shape))
 
 
+def disagreeing() -> np.ndarray:
+    """Half-sets (2, e, e, e) that have nothing in common."""
+    return np.random.default_rng(8).standard_normal((2, EDGE, EDGE, EDGE)).astype(np.float32)
+
+
 def average(**changes: object) -> Average:
     """An average that nothing speaks against."""
     good = Average(
@@ -66,6 +71,8 @@ def average(**changes: object) -> Average:
         halves=np.stack([shape(), shape()]),
         fsc=np.ones(EDGE // 2 + 1),
         noise=np.ones(EDGE // 2),
+        shared_shell=7,
+        spread=1,
         score=60.0,
         movement_deg=0.5,
         agreement=0.99,

@@ -20,11 +20,12 @@ from civa.consensus.fourier import interpolator
 from civa.consensus.heterogeneity import UNDIVIDED, Split, split
 from civa.consensus.poses import grid_spacing_deg, shift_grid
 from civa.consensus.reconstruction import (
+    band_correlation,
     empty_total,
     fourier_shell_correlation,
     insert,
+    last_resolved_shell,
     reconstruct,
-    resolution_angstrom,
 )
 from civa.consensus.subtomograms import (
     Optics,
@@ -36,9 +37,16 @@ from civa.consensus.subtomograms import (
 
 logger = logging.getLogger(__name__)
 
-COARSE_ANGSTROM = 53.0  # where averaging from scratch begins
-WINDOW_SHELLS = 1  # by which the soft window spreads what lies in a shell
-JUDGED_SHELLS = 2  # over which the half-sets are compared: one has few independent coefficients
+# Where averaging from scratch begins: 53 Å, or half of Nyquist where voxels are so large that too
+# few shells would be left beyond it to compare half-sets by.
+COARSE_ANGSTROM, COARSE_VOXELS = 53.0, 4.0
+MIDDLE_VOXELS = 3.0  # nor is the search over all poses finer than this, whatever 40 Å are
+# Half-sets are judged by twice as many shells as the window makes dependent: one such width alone
+# takes up a little of what they share where a class has thousands of volumes.
+JUDGED_WIDTHS = 2
+# Their correlation there below which an average shows nothing (docs/log.md, 28 November).
+# White noise has -0.12 to 0.07 (10 to 150 volumes), 20 phantoms have 0.4 and more.
+AGREEING = 0.3
 RESOLVED = 0.143  # of the FSC of half-sets (Rosenthal and Henderson 2003)
 EMPTY = torch.empty(0)
 
@@ -54,7 +62,7 @@ class Plan:
     coarse_rotations, split_rotations, fine_rotations
         Sizes of the even grids of rotations: from scratch, into two, of the half-sets.
     iterations, refinements
-        At 53 Å from scratch, and of the half-sets at full resolution.
+        From scratch at the coarse scale, and of the half-sets at full resolution.
     temperature
         Of the posterior over poses from scratch; at 1 it sticks in a ball.
     """
@@ -81,11 +89,17 @@ class Average:
     density
         (e, e, e) average, Wiener-filtered by its FSC, middle of the box at e // 2.
     halves
-        (2, e, e, e) averages of the two half-sets, each aligned by itself below 53 Å.
+        (2, e, e, e) averages of the two half-sets, each aligned by itself beyond `shared_shell`.
     fsc
         (shells,) correlation of the half-sets in shells of 1 / box.
     noise
         (shells,) noise power of the particles.
+    shared_shell
+        The last shell in which the half-sets are not independent. Both begin with one average of
+        all particles at the coarse scale: up to there, and as far as the window spreads it, noise
+        correlates as well as a particle does.
+    spread
+        Shells over which the window spreads a coefficient.
     score, movement_deg
         Medians over the particles: log-likelihood, and turn in the last iteration.
     agreement
@@ -102,6 +116,8 @@ class Average:
     halves: NDArray[np.float32]
     fsc: NDArray[np.float64]
     noise: NDArray[np.float64]
+    shared_shell: int
+    spread: int
     score: float
     movement_deg: float
     agreement: float = float("nan")
@@ -109,34 +125,33 @@ class Average:
     split: Split = UNDIVIDED
     apart: Split | None = None
 
-    def independent_shells(self, optics: Optics) -> NDArray[np.int64]:
-        """The first shells beyond those that both half-sets took from one reference.
+    @property
+    def judged_shells(self) -> NDArray[np.int64]:
+        """The first shells beyond the shared ones; empty where the box holds none."""
+        first = self.shared_shell + 1
+        return np.arange(first, min(first + JUDGED_WIDTHS * self.spread, len(self.fsc) - 1))
 
-        Both begin with the average of all particles up to 53 Å, which the window spreads by a
-        shell: there noise correlates as well as a particle does.  Empty where the box holds none.
+    @property
+    def half_set_correlation(self) -> float:
+        """Correlation of the half-sets, band-passed to `judged_shells`; NaN where there are none.
+
+        All that they have in common there was found by either half-set for itself.
         """
-        shared = optics.shell(COARSE_ANGSTROM, len(self.density)) + WINDOW_SHELLS
-        return np.arange(shared + 1, min(shared + 1 + JUDGED_SHELLS, len(self.fsc) - 1))
-
-    def halves_agree(self, optics: Optics) -> float:
-        """Correlation of the half-sets over `independent_shells`; NaN where there are none."""
-        shells = self.independent_shells(optics)
-        if not len(shells):
+        if not len(self.judged_shells):
             return float("nan")
-        return float(np.average(self.fsc[shells], weights=shells.astype(float) ** 2))
+        first, second = self.halves
+        return band_correlation(first, second, self.judged_shells)
 
     def resolution(self, optics: Optics) -> tuple[float, bool]:
         """Resolution in ångström by the half-sets, and whether it was measured.
 
-        Where they disagree in the first shell that is their own, nothing is known beyond the 53 Å
-        of the reference that they share: this is what is returned then, as not measured.
+        Where they disagree, or fall below 0.143 in the first shell that is their own, nothing is
+        known beyond the shells that they share: the last of these is returned, as not measured.
         """
-        edge, shells = len(self.density), self.independent_shells(optics)
-        shared = optics.shell(COARSE_ANGSTROM, edge)
-        extent = edge * optics.voxel_size_angstrom
-        if not len(shells) or self.fsc[shells[0]] < RESOLVED:
-            return extent / max(shared, 1), False
-        return resolution_angstrom(self.fsc, optics, edge, beyond=int(shells[0])), True
+        shell = last_resolved_shell(self.fsc[:-1], first=self.shared_shell + 1, level=RESOLVED)
+        is_measured = self.half_set_correlation >= AGREEING and shell > self.shared_shell
+        extent = len(self.density) * optics.voxel_size_angstrom
+        return extent / (shell if is_measured else self.shared_shell), is_measured
 
 
 @dataclass(frozen=True)
@@ -173,7 +188,7 @@ def into_two(
     """Average into two at 40 Å, from the poses in the one average."""
     search = replace(
         _search(setup, plan),
-        band=setup.band(setup.shell(MIDDLE_ANGSTROM)),
+        band=setup.band(_middle_shell(setup)),
         rotations=setup.grid(plan.split_rotations),
         shifts=setup.tensor(shift_grid(1)),
     )
@@ -183,10 +198,20 @@ def into_two(
     return split(particles, used, (aligned.rotations, shifts), search, generator)
 
 
+def _coarse_shell(setup: Setup) -> int:
+    """The last shell of averages from scratch."""
+    return setup.shell(COARSE_ANGSTROM, least_voxels=COARSE_VOXELS)
+
+
+def _middle_shell(setup: Setup) -> int:
+    """The last shell of searches over all poses."""
+    return setup.shell(MIDDLE_ANGSTROM, least_voxels=MIDDLE_VOXELS)
+
+
 def _search(setup: Setup, plan: Plan) -> PoseSearch:
-    """How poses are looked for at 53 Å, from scratch."""
+    """How poses are looked for at the coarse scale, from scratch."""
     return PoseSearch(
-        setup.band(setup.shell(COARSE_ANGSTROM)),
+        setup.band(_coarse_shell(setup)),
         setup.grid(plan.coarse_rotations),
         setup.tensor(shift_grid(plan.shift_voxels)),
         setup.ball,
@@ -203,7 +228,7 @@ def _some(count: int, most: int, generator: np.random.Generator) -> NDArray[np.i
 def _from_scratch(
     subtomograms: Subtomograms, setup: Setup, plan: Plan, generator: np.random.Generator
 ) -> tuple[Tensor, Subtomograms, float]:
-    """Average at 53 Å from several random starts.
+    """Average at the coarse scale from several random starts.
 
     Returns
     -------
@@ -219,8 +244,8 @@ def _from_scratch(
     if others:
         agreement = min(superpose(o.reference, best.reference, search.band)[2] for o in others)
     logger.info(
-        "at %g Å: log-likelihood %.1f per particle, starts agree at %.2f",
-        *(COARSE_ANGSTROM, best.likelihood, agreement),
+        "at %.0f Å: log-likelihood %.1f per particle, starts agree at %.2f",
+        *(setup.extent_angstrom / _coarse_shell(setup), best.likelihood, agreement),
     )
     (places,) = particles.map(
         lambda _, spectra: (search.best(spectra, best.reference, keep=1)[2][:, 0],)
@@ -242,7 +267,7 @@ def _one_start(
 def _to_full_resolution(
     reference: Tensor, subtomograms: Subtomograms, setup: Setup, plan: Plan
 ) -> tuple[Average, Aligned]:
-    """Align two half-sets by themselves, from an average (e, e, e) at 53 Å."""
+    """Align two half-sets by themselves, from an average (e, e, e) at the coarse scale."""
     ends = [HalfSet(subtomograms[half::2], reference) for half in (0, 1)]
     spacing = grid_spacing_deg(plan.fine_rotations) / 2
     for _ in range(2):  # the second search begins with a reference of its own half-set
@@ -283,7 +308,7 @@ class HalfSet:
 
 def _searched(half: HalfSet, setup: Setup, plan: Plan, turn_deg: float) -> HalfSet:
     """Search all poses of a half-set at 40 Å, and average it."""
-    band = setup.band(setup.shell(MIDDLE_ANGSTROM))
+    band = setup.band(_middle_shell(setup))
     grid, shifts = setup.grid(plan.fine_rotations), setup.tensor(shift_grid(2))
     transform = interpolator(half.reference)
     total = empty_total(setup.edge, setup.device)
@@ -328,6 +353,8 @@ def _refined(
         halves=np.stack([density.cpu().numpy() for density in raw]),
         fsc=fsc,
         noise=noise.double().cpu().numpy(),
+        shared_shell=_coarse_shell(setup) + setup.spread,
+        spread=setup.spread,
         score=float(torch.cat([half.scores for half in ends]).median()),
         movement_deg=float(torch.cat([half.turned_deg for half in ends]).median()),
     )

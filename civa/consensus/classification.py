@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from civa.consensus.averaging import (
-    COARSE_ANGSTROM,
+    AGREEING,
     Average,
     Plan,
     average_structure,
@@ -19,9 +19,6 @@ logger = logging.getLogger(__name__)
 
 FEWEST = 10  # particles below which an average is hardly one
 SPLITTABLE = 2 * FEWEST  # particles from which two averages can be told from one
-# Correlation of half-sets, beyond the shells that they share, below which an average shows nothing.
-# White noise has -0.1 to 0.1 (10 to 150 volumes), 20 phantoms at SNR 0.1 have 0.6 and more.
-AGREEING = 0.3
 
 
 def average_class(
@@ -58,7 +55,7 @@ def average_class(
             continue
         is_minority = len(rows) < len(subtomograms) / 2
         for part in average_class(aligned[rows], setup, plan=plan, seed=seed):
-            if is_minority and _shows_nothing(part, setup):
+            if is_minority and _shows_nothing(part):
                 continue
             found.append(replace(part, members=rows[part.members], apart=split))
     return found
@@ -82,14 +79,14 @@ def average_and_divide(
     return average, aligned.subtomograms, split
 
 
-def _shows_nothing(part: Average, setup: Setup) -> bool:
+def _shows_nothing(part: Average) -> bool:
     """Whether the half-sets of a part that was set apart have little in common; warns of it."""
-    correlation = part.halves_agree(setup.optics)
+    correlation = part.half_set_correlation
     agrees = correlation >= AGREEING  # NaN, where no shell is independent, does not
     if not agrees:
         logger.warning(
-            "%d volumes that were set apart show nothing in common (their half-sets "
-            "correlate at %.2f beyond %g Å): they are left out of the averages",
-            *(len(part.members), correlation, COARSE_ANGSTROM),
+            "%d volumes that were set apart show nothing in common (their half-sets correlate at "
+            "%.2f where they are independent): they are left out of the averages",
+            *(len(part.members), correlation),
         )
     return not agrees

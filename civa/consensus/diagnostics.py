@@ -2,15 +2,15 @@
 
 from numpy.typing import NDArray
 
-from civa.consensus.averaging import COARSE_ANGSTROM, Average
-from civa.consensus.classification import AGREEING, FEWEST
+from civa.consensus.averaging import AGREEING, Average
+from civa.consensus.classification import FEWEST
 from civa.consensus.heterogeneity import ALIKE, STABLE
 from civa.consensus.reconstruction import shape_share
 from civa.consensus.subtomograms import Optics, Setup
 
 LEAST = {  # figures below which an average is not to be trusted
     "agreement": 0.8,  # correlation of the starts
-    "fsc": AGREEING,  # of half-sets, beyond the shells that they share
+    "half_sets": AGREEING,  # their correlation, beyond the shells that they share
     "shape": 0.05,  # share of the power that is not in the radial mean
 }
 
@@ -54,21 +54,30 @@ def doubts(average: Average, optics: Optics, window: NDArray, *, of: int) -> lis
 
 def _half_sets(average: Average, optics: Optics) -> list[str]:
     """Say so where the half-sets disagree, or where nothing is left to compare them by."""
-    shells = average.independent_shells(optics)
-    extent = len(average.density) * optics.voxel_size_angstrom
-    if not len(shells):
+    edge = len(average.density)
+    shared = edge * optics.voxel_size_angstrom / average.shared_shell
+    judged = [f"{one:.0f}" for one in _judged_angstrom(average, optics)]
+    if not judged:
         return [
-            f"the box of {extent:g} Å holds no shell beyond the {COARSE_ANGSTROM:g} Å that the "
-            "half-sets share: nothing shows whether they agree; use smaller voxels or a larger box"
+            f"boxes of {edge} voxels hold no shell beyond the {shared:.0f} Å that the half-sets "
+            "share: nothing shows whether they agree, or whether the average is more than noise; "
+            "use larger boxes"
         ]
-    agreement = average.halves_agree(optics)
-    if agreement >= LEAST["fsc"]:
+    agreement = average.half_set_correlation
+    if agreement >= LEAST["half_sets"]:
         return []
     return [
-        f"the half-sets correlate at {agreement:.2f} from {extent / shells[0]:.0f} to "
-        f"{extent / shells[-1]:.0f} Å, beyond the {COARSE_ANGSTROM:g} Å that they share (expected "
-        f"{LEAST['fsc']} or more): the average may be noise; add volumes, or check the labels"
+        f"the half-sets correlate at {agreement:.2f} at {' to '.join(dict.fromkeys(judged))} Å, "
+        f"beyond the {shared:.0f} Å that they share (expected {LEAST['half_sets']} or more): the "
+        "average may be noise; add volumes, or check the labels"
     ]
+
+
+def _judged_angstrom(average: Average, optics: Optics) -> list[float]:
+    """Resolutions in ångström of the first and last shell that half-sets are judged by, if any."""
+    extent = len(average.density) * optics.voxel_size_angstrom
+    shells = average.judged_shells
+    return [round(float(extent / shells[end]), 1) for end in (0, -1) if len(shells)]
 
 
 def report(average: Average, setup: Setup, *, of: int) -> dict[str, object]:
@@ -79,18 +88,21 @@ def report(average: Average, setup: Setup, *, of: int) -> dict[str, object]:
     of
         Number of volumes of its class.
     """
-    resolution, is_measured = average.resolution(setup.optics)
+    optics = setup.optics
+    resolution, is_measured = average.resolution(optics)
     return {
         "of_volumes": of,
         "volumes": len(average.members),
         "resolution_angstrom": round(resolution, 1),
         "resolution_measured": is_measured,
-        "half_sets": round(average.halves_agree(setup.optics), 3),
+        "half_sets": round(average.half_set_correlation, 3),
+        "half_sets_angstrom": _judged_angstrom(average, optics),
+        "shared_angstrom": round(setup.extent_angstrom / average.shared_shell, 1),
         "agreement_of_starts": round(average.agreement, 3),
         "split_correlation": round(average.split.correlation, 3),
         "split_stability": round(average.split.stability, 3),
         "last_turn_deg": round(average.movement_deg, 2),
         "shape_share": round(shape_share(average.density, setup.window), 3),
         "score_median": round(average.score, 3),
-        "doubts": doubts(average, setup.optics, setup.window, of=of),
+        "doubts": doubts(average, optics, setup.window, of=of),
     }

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from civa.consensus.fourier import PADDING, Band, phases
-from civa.consensus.subtomograms import Optics, Spectra
+from civa.consensus.subtomograms import Spectra
 
 BOOST_ANGSTROM = 200.0  # below this frequency an unknown contrast transfer is not undone
 FIRST_PEAK_ANGSTROM = 47.0  # of the contrast transfer at 5.5 um and 300 kV
@@ -114,36 +114,40 @@ def reconstruct(total: Tensor, edge: int, reliability: Tensor | None = None) -> 
 
 def fourier_shell_correlation(first: NDArray, second: NDArray) -> NDArray[np.float64]:
     """Correlation of two maps (e, e, e) shell by shell of 1 / box, from shell 0 to e / 2."""
+    cross, *powers = shell_sums(first, second)
+    return cross / np.maximum(np.sqrt(np.prod(powers, axis=0)), 1e-20)
+
+
+def band_correlation(first: NDArray, second: NDArray, shells: NDArray[np.int64]) -> float:
+    """Correlation of two maps (e, e, e) that are band-passed to some shells (s,)."""
+    cross, *powers = shell_sums(first, second)[:, shells].sum(axis=1)
+    return float(cross / max(np.sqrt(np.prod(powers)), 1e-20))
+
+
+def shell_sums(first: NDArray, second: NDArray) -> NDArray[np.float64]:
+    """Sums over the shells of 1 / box of two maps (e, e, e), from shell 0 to e / 2.
+
+    Returns
+    -------
+    (3, shells): of the cross term, and of the power of either.
+    """
     edge = first.shape[0]
     steps = np.fft.fftfreq(edge) * edge
     shells = np.sqrt(sum(np.square(g) for g in np.meshgrid(steps, steps, steps))).round()
     a, b = np.fft.fftn(first), np.fft.fftn(second)
-
-    def total(values: NDArray) -> NDArray:
-        return np.bincount(shells.astype(int).ravel(), values.ravel())[: edge // 2 + 1]
-
-    cross = total((a * b.conj()).real)
-    power = np.sqrt(total(np.abs(a) ** 2) * total(np.abs(b) ** 2))
-    return cross / np.maximum(power, 1e-20)
+    values = ((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)
+    return np.stack(
+        [np.bincount(shells.astype(int).ravel(), v.ravel())[: edge // 2 + 1] for v in values]
+    )
 
 
-def resolution_angstrom(
-    fsc: NDArray, optics: Optics, edge: int, *, beyond: int = 1, level: float = 0.143
-) -> float:
-    """Resolution up to which the FSC of half-sets (shells,) stays at a level or above it.
+def last_resolved_shell(fsc: NDArray, *, first: int, level: float) -> int:
+    """The last shell before the FSC of half-sets (shells,) falls below a level for the first time.
 
-    Parameters
-    ----------
-    beyond
-        The first shell that is looked at, where the half-sets reach the level.
-
-    Returns
-    -------
-    In ångström, that of the last shell before the first fall.
+    Shells before ``first`` do not count; it is ``first - 1`` if the FSC is below the level at once.
     """
-    below = np.flatnonzero(np.asarray(fsc)[beyond:] < level)
-    shell = beyond + below[0] - 1 if len(below) else len(fsc) - 1
-    return edge * optics.voxel_size_angstrom / max(float(shell), 1.0)
+    below = np.flatnonzero(np.asarray(fsc)[first:] < level)
+    return first - 1 + (int(below[0]) if len(below) else max(len(fsc) - first, 0))
 
 
 def shape_share(density: NDArray, window: NDArray) -> float:

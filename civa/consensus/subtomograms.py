@@ -43,9 +43,13 @@ class Optics:
     max_tilt_deg: float = 60.0
     microscope: Microscope = field(default_factory=Microscope)
 
-    def shell(self, resolution_angstrom: float, edge: int) -> int:
-        """Shell of a resolution in a box of an edge, within what the box can hold."""
-        return min(edge // 2 - 1, round(edge * self.voxel_size_angstrom / resolution_angstrom))
+    def shell(self, resolution_angstrom: float, edge: int, *, least_voxels: float = 2.0) -> int:
+        """Shell of a resolution in a box of an edge, within what the box can hold.
+
+        A resolution finer than ``least_voxels`` (2: Nyquist) stands for that many voxels.
+        """
+        finest = max(resolution_angstrom, least_voxels * self.voxel_size_angstrom)
+        return min(edge // 2 - 1, round(edge * self.voxel_size_angstrom / finest))
 
     def transfer(self, band: Band, defocus_um: NDArray | None) -> Tensor:
         """Contrast transfer C of a band: (n, k); (1, k) ones where the defocus is unknown."""
@@ -163,9 +167,23 @@ class Setup:
         """The window (e, e, e) on the device."""
         return torch.from_numpy(self.window).to(self.device)
 
-    def shell(self, resolution_angstrom: float) -> int:
-        """Shell of a resolution, within what the box can hold."""
-        return self.optics.shell(resolution_angstrom, self.edge)
+    @property
+    def extent_angstrom(self) -> float:
+        """Edge of the boxes in ångström."""
+        return self.edge * self.optics.voxel_size_angstrom
+
+    @property
+    def spread(self) -> int:
+        """Shells over which the window spreads a coefficient: the box over the window's diameter.
+
+        So far apart, shells are independent of each other.
+        """
+        diameter = 2 * (3 * float(self.window.sum()) / (4 * np.pi)) ** (1 / 3)
+        return max(1, round(self.edge / diameter))
+
+    def shell(self, resolution_angstrom: float, *, least_voxels: float = 2.0) -> int:
+        """Shell of a resolution, within what the box can hold; see `Optics.shell`."""
+        return self.optics.shell(resolution_angstrom, self.edge, least_voxels=least_voxels)
 
     def band(self, shell: int) -> Band:
         """Coefficients up to a shell that the tilt series reaches."""

@@ -231,14 +231,15 @@ def consensus_lines(reports: Sequence[Mapping[str, Any]], misfits: ArrayLike) ->
     ----------
     reports
         Figures of every average: ``title``, ``class``, ``volumes`` of the ``of_volumes`` that the
-        class has, ``half_sets`` and ``agreement_of_starts``.
+        class has, ``half_sets`` and ``agreement_of_starts``, NaN where there is none.
     misfits
         (n,) true where a volume fits no average.
     """
     lines = []
     for name, key in (("half_sets", "half_sets"), ("starts", "agreement_of_starts")):
-        worst = min(reports, key=lambda report: float(report[key]))
-        lines.append(line(CONSENSUS, name, 100 * float(worst[key]), of=str(worst["title"])))
+        values = pd.Series({report["title"]: float(report[key]) for report in reports}).dropna()
+        worst = str(values.idxmin()) if len(values) else ""
+        lines.append(line(CONSENSUS, name, 100 * values.min(), of=worst))
     outside: dict[str, float] = {}
     for report in reports:
         rest = 1 - float(report["volumes"]) / float(report["of_volumes"])

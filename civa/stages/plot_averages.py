@@ -85,6 +85,7 @@ def run(
                 curve["resolution_angstrom"].to_numpy(),
                 curve["fsc"].to_numpy(),
                 None if truth is None else fourier_shell_correlation(density, truth)[shells],
+                report["shared_angstrom"],
                 f"warnings: {len(report['doubts'])}, see {averages_record.name}"
                 if report["doubts"]
                 else "",

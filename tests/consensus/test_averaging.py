@@ -1,22 +1,38 @@
 """Averages from scratch: what speaks against them, and what does not."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from synthetic import EDGE, OPTICS, SETUP, VOXEL, WINDOW, average, shape
+from scipy.spatial.transform import Rotation
+from synthetic import CPU, EDGE, OPTICS, SETUP, VOXEL, WINDOW, average, disagreeing, shape
+from torch import Tensor
 
-from civa.consensus.averaging import Plan, average_structure, of_whole, turns_deg
+from civa.consensus import averaging
+from civa.consensus.alignment import MIDDLE_ANGSTROM
+from civa.consensus.averaging import (
+    COARSE_ANGSTROM,
+    COARSE_VOXELS,
+    MIDDLE_VOXELS,
+    Plan,
+    of_whole,
+    turns_deg,
+)
 from civa.consensus.classification import average_class
 from civa.consensus.diagnostics import doubts
 from civa.consensus.fourier import window_for
 from civa.consensus.heterogeneity import Split
-from civa.consensus.poses import rotation_grid, small_turns
-from civa.consensus.reconstruction import boosted, recentred, resolution_angstrom, shape_share
+from civa.consensus.poses import rotation_grid, to_matrices
+from civa.consensus.reconstruction import (
+    boosted,
+    last_resolved_shell,
+    recentred,
+    reconstruct,
+    shape_share,
+)
 from civa.consensus.subtomograms import Optics, Setup, Subtomograms
-from civa.data.volume import standardize
-from civa.simulation.tilt_series import TiltSeries
 
 
 def test_nothing_speaks_against_a_good_average() -> None:
@@ -30,8 +46,12 @@ def test_nothing_speaks_against_a_good_average() -> None:
         ({"members": np.arange(9)}, r"9 volumes are too few to average \(expected 10 or more\)"),
         ({"agreement": 0.6}, r"different starts correlate at 0.60 \(expected 0.8 or more\)"),
         (
-            {"fsc": np.full(13, 0.2)},
-            r"half-sets correlate at 0.20 from 44 to 44 Å, beyond the 53 Å .* \(expected 0.3",
+            {"halves": disagreeing()},
+            r"correlate at -?0.0\d at 60 to 53 Å, beyond the 69 Å that they share \(expected 0.3",
+        ),
+        (
+            {"shared_shell": 11},
+            r"24 voxels hold no shell beyond the 44 Å .*: nothing shows whether they agree",
         ),
         (
             {"apart": Split(0.8, 0.99, np.arange(60) < 10)},
@@ -54,60 +74,102 @@ def test_a_ball_is_featureless_and_a_shape_is_not() -> None:
     assert "featureless ball" in found
 
 
-def test_resolution_is_that_of_the_last_shell_above_the_level() -> None:
+def test_the_last_resolved_shell_is_the_one_before_the_correlation_first_falls() -> None:
     fsc = np.array([1, 1, 0.9, 0.6, 0.2, 0.1, 0.3])
-    assert resolution_angstrom(fsc, OPTICS, 12) == 12 * VOXEL / 4  # shell 5 is below 0.143
-    assert resolution_angstrom(fsc, OPTICS, 12, level=0.5) == 12 * VOXEL / 3
-    assert resolution_angstrom(fsc, OPTICS, 12, beyond=3) == 12 * VOXEL / 4
-    assert resolution_angstrom(np.ones(7), OPTICS, 12) == 12 * VOXEL / 6
+    assert last_resolved_shell(fsc, first=1, level=0.143) == 4  # 0.2, and 0.1 after it
+    assert last_resolved_shell(fsc, first=1, level=0.5) == 3
+    assert last_resolved_shell(fsc, first=4, level=0.2) == 4  # at the level is not below it
+    assert last_resolved_shell(fsc, first=5, level=0.143) == 4  # not even the first
+    assert last_resolved_shell(np.ones(7), first=1, level=0.143) == 6
 
 
-def test_only_shells_beyond_the_shared_reference_are_judged() -> None:
-    # boxes of 320 Å: 53 Å is shell 6, the window spreads it to 7, shells 8 and 9 are their own
-    optics = Optics(10.0)
-    box = np.zeros((32, 32, 32), dtype=np.float32)
-    fsc = np.where(np.arange(17) < 8, 0.9, 0.0)  # what is shared alone agrees
-    shared = average(density=box, fsc=fsc)
-    assert shared.independent_shells(optics).tolist() == [8, 9]
-    assert shared.halves_agree(optics) == 0
-    assert shared.resolution(optics) == (320 / 6, False)
-    fsc = np.where(np.arange(17) < 11, 0.9, 0.0)
-    real = average(density=box, fsc=fsc)
-    assert real.halves_agree(optics) == pytest.approx(0.9)
-    assert real.resolution(optics) == (320 / 10, True)
-    # weights are the shells' sizes: (8^2 x 1 + 9^2 x 0) / (8^2 + 9^2)
-    fsc = np.where(np.arange(17) < 9, 1.0, 0.0)
-    assert average(density=box, fsc=fsc).halves_agree(optics) == pytest.approx(64 / 145)
+@pytest.mark.parametrize(
+    ("own", "shell", "is_measured"),
+    [
+        ([0.9, 0.5, 0.15, 0.14, 0.9], 10, True),  # shell 11 is the first below 0.143
+        ([0.9, 0.9, 0.9, 0.9, 0.9], 11, True),  # 12 is Nyquist, where no coefficient was measured
+        ([0.5, 0.1, 0.9, 0.9, 0.9], 8, True),
+        ([0.1, 0.5, 0.9, 0.9, 0.9], 7, False),  # not even the first
+    ],
+)
+def test_resolution_is_that_of_the_last_shell_that_agrees_or_not_better_than_the_shared_ones(
+    own: list[float], shell: int, is_measured: bool
+) -> None:
+    found = average(fsc=np.array([*[0.05] * 8, *own]))  # shells 0 to 7 are shared: nobody looks
+    assert found.resolution(OPTICS) == (EDGE * VOXEL / shell, is_measured)
+    noise = replace(found, halves=disagreeing())
+    assert noise.resolution(OPTICS) == (EDGE * VOXEL / 7, False)
 
 
-def test_a_box_without_an_independent_shell_is_warned_of() -> None:
-    coarse = Optics(27.0)  # Nyquist is 54 Å
-    assert not len(average().independent_shells(coarse))
-    (found,) = doubts(average(), coarse, WINDOW, of=50)
-    assert "holds no shell beyond the 53 Å" in found
+def test_half_sets_are_judged_beyond_what_they_share_as_far_as_the_window_spreads_it() -> None:
+    along = 2 * np.pi * np.arange(EDGE) / EDGE * np.ones((EDGE, EDGE, 1))
+    waves = [np.cos(shell * along) for shell in range(13)]
+    rest = 5 * waves[7] - 4 * waves[10]
+    halves = np.stack([3 * waves[8] + waves[9] + 9 * waves[7], 3 * waves[8] - waves[9] + rest])
+    one = average(halves=halves, shared_shell=7, spread=1)
+    assert one.judged_shells.tolist() == [8, 9]
+    assert one.half_set_correlation == pytest.approx((9 - 1) / (9 + 1))  # 7 and 10 do not count
+    assert average(shared_shell=7, spread=2).judged_shells.tolist() == [8, 9, 10, 11]
+    assert average(shared_shell=10, spread=3).judged_shells.tolist() == [11]  # 12 is Nyquist
+    none = average(shared_shell=11)
+    assert np.isnan(none.half_set_correlation)
+    assert none.resolution(OPTICS) == (EDGE * VOXEL / 11, False)
 
 
-def test_the_fsc_of_the_whole_is_that_of_twice_the_particles() -> None:
-    # Halves of signal S and noise N have f = S / (S + N), their mean against the truth has
-    # C_ref = sqrt(S / (S + N / 2)); squared: 2 f / (1 + f).  S = N: f = 1/2 and 2/3.
-    assert of_whole(np.array([0.5, 1.0, 0.0, -0.3])) == pytest.approx([2 / 3, 1, 0, 0])
+@pytest.mark.parametrize(
+    ("edge", "radius", "spread"),
+    [(32, 11, 1), (32, 5, 3), (32, 16, 1), (64, 11, 3), (24, None, 1)],
+)
+def test_a_small_window_spreads_a_coefficient_over_several_shells(
+    edge: int, radius: float | None, spread: int
+) -> None:
+    # the transform of a ball of diameter d falls to nothing at about 1 / d: edge / d shells
+    assert Setup(OPTICS, window_for(edge, radius), CPU).spread == spread
 
 
-@pytest.mark.parametrize(("count", "starts"), [(10, 1), (10, 2), (50, 1), (150, 1)])
-def test_noise_is_warned_of(count: int, starts: int) -> None:
-    generator = np.random.default_rng(count)
-    series = TiltSeries(48, np.arange(-60, 61, 10), crop=32)
-    noise = [series.reconstruct(series.white_noise(generator)) for _ in range(count)]
-    setup = Setup(Optics(10.0), window_for(32), torch.device("cpu"))
-    members = Subtomograms(
-        standardize(np.stack(noise)), np.arange(count), np.full((count, 3), 16.0)
+@pytest.mark.parametrize(
+    ("voxel", "edge", "coarse", "middle"),
+    [
+        (10.0, 32, 6, 8),  # 53 and 40 Å
+        (13.7, 32, 8, 11),  # 4 voxels are 55 Å, 3 are 41 Å: in the shells of 53 and 40 Å
+        (20.0, 24, 6, 8),  # 80 and 60 Å: 53 and 40 Å would be shells 9 and 12 of 12
+        (5.0, 64, 6, 8),
+    ],
+)
+def test_shells_are_left_beyond_the_coarse_scale_however_large_voxels_are(
+    voxel: float, edge: int, coarse: int, middle: int
+) -> None:
+    optics = Optics(voxel)
+    assert optics.shell(COARSE_ANGSTROM, edge, least_voxels=COARSE_VOXELS) == coarse
+    assert optics.shell(MIDDLE_ANGSTROM, edge, least_voxels=MIDDLE_VOXELS) == middle
+
+
+def test_the_average_of_all_is_weighted_by_what_half_sets_say_of_it() -> None:
+    # signal of power s over noise of power 1 in a half: f = s / (1 + s); in the average of both the
+    # noise is 1 / 2, so that 2 s / (1 + 2 s) of its power is signal: 2 f / (1 + f)
+    signal = np.array([0.25, 1.0, 4.0])
+    halves = signal / (1 + signal)
+    assert of_whole(halves) == pytest.approx(2 * signal / (1 + 2 * signal))
+    assert of_whole(np.array([-0.99, -0.2, 0.0, 1.0])) == pytest.approx([0, 0, 0, 1])
+
+
+def test_the_average_of_all_is_filtered_by_that_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = []
+
+    def seen(total: Tensor, edge: int, reliability: Tensor | None = None) -> Tensor:
+        weights.append(reliability)
+        return reconstruct(total, edge, reliability)
+
+    monkeypatch.setattr(averaging, "reconstruct", seen)
+    boxes = np.random.default_rng(5).standard_normal((6, EDGE, EDGE, EDGE)).astype(np.float32)
+    members = Subtomograms(shape() + 0.3 * boxes, np.arange(6), np.full((6, 3), EDGE / 2))
+    quick = Plan(starts=1, coarse_rotations=60, fine_rotations=60, iterations=2, refinements=1)
+    made, _ = averaging.average_structure(
+        members, SETUP, plan=quick, generator=np.random.default_rng(1)
     )
-    quick = Plan(starts, coarse_rotations=72, fine_rotations=72, iterations=4, refinements=2)
-    made, _ = average_structure(members, setup, plan=quick, generator=generator)
-    assert made.halves_agree(setup.optics) < 0.2
-    assert not made.resolution(setup.optics)[1]
-    found = doubts(made, setup.optics, setup.window, of=count)
-    assert any("the average may be noise" in doubt for doubt in found)
+    halves = np.clip(made.fsc, 0, 1)
+    assert ((halves > 0.1) & (halves < 0.9)).any()  # where 2 f / (1 + f) is not f
+    assert weights[-1].numpy() == pytest.approx(2 * halves / (1 + halves), abs=1e-5)
 
 
 def test_recentring_rolls_the_bright_part_to_the_middle() -> None:
@@ -128,10 +190,14 @@ def test_a_boost_raises_low_frequencies_and_keeps_the_highest() -> None:
 
 
 def test_turns_are_measured() -> None:
-    grid = torch.from_numpy(rotation_grid(6)).float()
-    turned = torch.from_numpy(small_turns(25.0)).float() @ grid
-    assert turns_deg(grid, turned).numpy() == pytest.approx(np.full(6, 25.0), abs=0.1)
-    assert turns_deg(grid, grid).max() < 0.1
+    # turns by known angles about known axes, seen from rotations that are anything
+    angles = np.array([0.0, 1.0, 30.0, 90.0, 179.0])
+    axes = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, -2, 2]], dtype=float)
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    turns = to_matrices(Rotation.from_rotvec(np.deg2rad(angles)[:, None] * axes))
+    before = rotation_grid(5)
+    found = turns_deg(*(torch.from_numpy(m) for m in (before, turns @ before)))
+    assert found.numpy() == pytest.approx(angles, abs=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

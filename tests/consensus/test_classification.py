@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import EDGE, SETUP, SHAPES, average, turned
+from synthetic import EDGE, SETUP, SHAPES, average, disagreeing, turned
 
 from civa.consensus import classification
 from civa.consensus.averaging import Average, Plan
@@ -50,10 +50,13 @@ def test_one_structure_is_not_divided_and_a_few_odd_volumes_are_left_out() -> No
 
 
 class Divided:
-    """Stands in for averaging: moves centres by one voxel, and divides a whole class only."""
+    """Stands in for averaging: moves centres by one voxel, and divides a whole class only.
 
-    def __init__(self, smaller: int, fsc: float) -> None:
-        self.smaller, self.fsc = smaller, fsc
+    The half-sets of the smaller part, which comes last, may disagree.
+    """
+
+    def __init__(self, smaller: int, *, agrees: bool) -> None:
+        self.smaller, self.agrees = smaller, agrees
         self.seen: list[Subtomograms] = []
 
     def __call__(
@@ -61,29 +64,30 @@ class Divided:
     ) -> tuple[Average, Subtomograms, Split]:
         self.seen.append(members)
         is_whole = len(self.seen) == 1
-        fsc = np.full(EDGE // 2 + 1, 0.9 if len(self.seen) < 3 else self.fsc)
-        made = average(members=np.arange(len(members)), fsc=fsc)
+        made = average(members=np.arange(len(members)))
+        if len(self.seen) == 3 and not self.agrees:
+            made = replace(made, halves=disagreeing())
         split = Split(0.8 if is_whole else 0.99, 0.99, np.arange(len(members)) < self.smaller)
         return made, replace(members, centres=members.centres + 1), split
 
 
 @pytest.mark.parametrize(
-    ("smaller", "fsc", "kept", "said"),
+    ("smaller", "agrees", "kept", "said"),
     [
-        (15, 0.9, [25, 15], ""),
-        (9, 0.9, [31], "9 volumes that fit badly are left out"),
-        (15, 0.4, [25], "15 volumes that were set apart show nothing in common"),
+        (15, True, [25, 15], ""),
+        (9, True, [31], "9 volumes that fit badly are left out"),
+        (15, False, [25], "15 volumes that were set apart show nothing in common"),
     ],
 )
 def test_parts_go_on_from_where_they_were_centred_or_are_left_out(
     smaller: int,
-    fsc: float,
+    agrees: bool,
     kept: list[int],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    divided = Divided(smaller, fsc)
+    divided = Divided(smaller, agrees=agrees)
     monkeypatch.setattr(classification, "average_and_divide", divided)
     boxes = np.zeros((40, EDGE, EDGE, EDGE), dtype=np.float32)
     members = Subtomograms(boxes, np.arange(40), np.full((40, 3), EDGE / 2))

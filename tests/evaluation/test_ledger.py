@@ -197,16 +197,32 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
         read_ledger(tmp_path / "ledger.csv")
 
 
+@pytest.mark.parametrize("key", ["half_sets", "agreement_of_starts"])
+def test_what_was_not_measured_of_an_average_does_not_hide_the_worst_of_the_others(
+    key: str,
+) -> None:
+    good = {"of_volumes": 50, "volumes": 50, "half_sets": 0.9, "agreement_of_starts": 0.99}
+    reports = [{**good, "title": name, "class": name} for name in ("one", "two", "three")]
+    reports[0][key], reports[2][key] = np.nan, 0.1
+    which = ["half_sets", "agreement_of_starts"].index(key)
+    found = consensus_lines(reports, [0])[which]
+    assert (found["value"], found["verdict"]) == (10, "red")
+    assert "(three)" in str(found["check"])
+    for report in reports:
+        report[key] = np.nan
+    assert consensus_lines(reports, [0])[which]["verdict"] == "n/a"
+
+
 def test_averages_are_judged_by_their_worst_class_and_misfits_are_counted() -> None:
     one = {"class": "one", "of_volumes": 50, "half_sets": 0.99, "agreement_of_starts": 0.99}
-    two = {"class": "two", "of_volumes": 40, "half_sets": 0.4, "agreement_of_starts": 0.98}
+    two = {"class": "two", "of_volumes": 40, "half_sets": 0.2, "agreement_of_starts": 0.98}
     reports = [
         {**one, "title": "one 1", "volumes": 30},
         {**one, "title": "one 2", "volumes": 20},
         {**two, "title": "two", "volumes": 40},
     ]
     half_sets, starts, split, misfits = consensus_lines(reports, [0, 0, 0, 1])
-    assert (half_sets["value"], half_sets["verdict"]) == (40, "red")
+    assert (half_sets["value"], half_sets["verdict"]) == (20, "red")
     assert "(two)" in str(half_sets["check"])
     assert starts["verdict"] == "green"
     assert (split["value"], split["verdict"]) == (40, "red")  # 20 of 50 are in the smaller one

@@ -29,6 +29,8 @@ class Portrait:
         Level of the mask.
     resolutions_angstrom, fsc, against_truth
         (shells,) correlation of the half-sets, and of the average with the truth or None.
+    shared_angstrom
+        Up to where the half-sets are not independent, so that their correlation says nothing.
     remark
         A few words over the curve, such as where its warnings are written.
     """
@@ -40,6 +42,7 @@ class Portrait:
     resolutions_angstrom: NDArray
     fsc: NDArray
     against_truth: NDArray | None
+    shared_angstrom: float
     remark: str = ""
 
 
@@ -80,6 +83,9 @@ def _correlations(axis: Axes, portrait: Portrait) -> None:
     if portrait.against_truth is not None:
         axis.plot(frequency, portrait.against_truth, "s--", ms=3, lw=1.1, color=TRUTH_COLOUR)
         axis.lines[-1].set_label("with the truth")
+    axis.axvspan(0, 1 / portrait.shared_angstrom, color="0.93", lw=0, zorder=0)
+    axis.set_xlim(0, 1.03 * frequency[-1])
+    axis.patches[-1].set_label("half-sets not independent")
     for level in CRITERIA:
         axis.axhline(level, color="0.75", lw=0.8, zorder=0)
     ticks = frequency[np.linspace(1, len(frequency) - 1, 5).round().astype(int)]

@@ -23,6 +23,7 @@ def portrait(**changes: object) -> Portrait:
         "resolutions_angstrom": 480 / shells,
         "fsc": np.linspace(1, 0, 11),
         "against_truth": np.linspace(1, 0.2, 11),
+        "shared_angstrom": 480 / 7,
     }
     return Portrait(**{**values, **changes})
 
@@ -55,5 +56,8 @@ def test_a_gallery_has_slices_of_average_and_truth_and_a_curve_for_every_class()
     known, unknown = figure.axes[6], figure.axes[13]
     assert [line.get_label() for line in known.lines[:2]] == ["half-sets", "with the truth"]
     assert len(unknown.lines) == len(known.lines) - 1
+    (span,) = known.patches
+    assert span.get_label() == "half-sets not independent"
+    assert span.get_x() + span.get_width() == pytest.approx(7 / 480)
     assert unknown.get_title() == "too few"
     assert [text.get_text() for text in figure.axes[10].texts] == ["not known"]
