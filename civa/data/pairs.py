@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from civa.data.files import replacing
 
-SIDES = ("boundary", "background")  # S^- and S^+_bg
 EPOCH = (1980, 1, 1, 0, 0, 0)  # of the members: equal pairs give equal files
 
 

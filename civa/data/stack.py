@@ -240,6 +240,13 @@ def write_batches(
                 setattr(mrc.header, field, value)
 
 
+def write_like(
+    path: Path, like: Stack, dtype: DTypeLike
+) -> contextlib.AbstractContextManager[StackWriter]:
+    """Write a stack of the shape and voxel size of another; see `write_batches`."""
+    return write_batches(path, like.shape, dtype, voxel_size_angstrom=like.voxel_size_angstrom)
+
+
 def write_masks(
     path: Path, like: Stack, masks: Callable[[NDArray[np.int64]], NDArray], *, cut: str
 ) -> int:
@@ -259,8 +266,7 @@ def write_masks(
     How many are empty.
     """
     empty = 0
-    size = {"voxel_size_angstrom": like.voxel_size_angstrom}
-    with write_batches(path, like.shape, np.int8, **size) as out:
+    with write_like(path, like, np.int8) as out:
         for rows in like.batches():
             found = masks(rows)
             empty += int((~found.any(axis=(-3, -2, -1))).sum())

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from civa.data.files import read_json, write_json
 from civa.data.particles import UNANNOTATED
-from civa.data.stack import Stack, open_volumes, write_batches, write_masks
+from civa.data.stack import Stack, open_volumes, write_like, write_masks
 from civa.evaluation.supervised import build_segmenter, choose_cut, predict_voxels
 from civa.evaluation.validation import Validation
 from civa.training.loop import place, set_up_torch
@@ -88,7 +88,6 @@ def run(
 
 def _write_nothing(out: Path, like: Stack) -> None:
     """Write masks that say of every volume that there is no prediction."""
-    size = {"voxel_size_angstrom": like.voxel_size_angstrom}
-    with write_batches(out, like.shape, np.int8, **size) as written:
+    with write_like(out, like, np.int8) as written:
         for rows in like.batches():
             written[rows] = np.full((len(rows), *like.shape[1:]), UNANNOTATED, dtype=np.int8)

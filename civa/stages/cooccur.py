@@ -11,7 +11,7 @@ from civa.civanet.cam import full_size
 from civa.civanet.classifier import Classifier, build_classifier
 from civa.civanet.cooccurrence import cooccurrence_map, group_consensus
 from civa.data.particles import ParticleSet, draw_group, read_guides
-from civa.data.stack import open_volumes, write_batches
+from civa.data.stack import open_volumes, write_like
 from civa.training.loop import set_up_torch
 from civa.training.weights import load_network
 
@@ -58,8 +58,7 @@ def run(
     guide = read_guides(predictions)
     generator = np.random.default_rng(seed)
     train = data.parts["train"]
-    size = {"voxel_size_angstrom": stack.voxel_size_angstrom}
-    with write_batches(out, stack.shape, np.float16, **size) as maps:
+    with write_like(out, stack, np.float16) as maps:
         for label in range(1, len(data.names) + 1):
             group = draw_group(train[data.labels[train] == label], group_size, generator)
             consensus = group_consensus(_features(model, stack[group], layer, device))

@@ -18,7 +18,7 @@ from civa.civanet.cam import (
 from civa.civanet.classifier import Classifier, build_classifier, predict
 from civa.data.files import write_csv
 from civa.data.particles import ParticleSet
-from civa.data.stack import open_volumes, write_batches
+from civa.data.stack import open_volumes, write_like
 from civa.training.loop import set_up_torch
 from civa.training.weights import load_network
 
@@ -67,10 +67,9 @@ def run(
     predicted = np.empty(len(stack), dtype=np.int64)
     confidence = np.empty(len(stack))
     silent = 0
-    size = {"voxel_size_angstrom": stack.voxel_size_angstrom}
     with (
-        write_batches(gradcam, stack.shape, np.float16, **size) as cams,
-        write_batches(respondcam, stack.shape, np.float16, **size) as respond_cams,
+        write_like(gradcam, stack, np.float16) as cams,
+        write_like(respondcam, stack, np.float16) as respond_cams,
     ):
         for rows in stack.batches(size=batch_size):
             boxes = torch.from_numpy(stack[rows]).unsqueeze(1).to(device)  # (b, 1, d, h, w)

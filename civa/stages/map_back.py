@@ -13,7 +13,7 @@ from civa.consensus.averages import Averages
 from civa.consensus.map_back import CONTOUR, CONTOURS, map_back, relative_to_peak
 from civa.data.files import write_json
 from civa.data.particles import ParticleSet
-from civa.data.stack import Stack, write_batches, write_masks
+from civa.data.stack import Stack, write_like, write_masks
 from civa.evaluation.validation import Validation
 from civa.training.loop import set_up_torch
 
@@ -99,8 +99,7 @@ def _write_densities(
     """Write the average that every volume shows, at its pose, relative to its peak."""
     maps = [relative_to_peak(density) for density in known.corrected(known.densities)]
     centres = found.offsets + np.array(like.shape[1:]) // 2
-    size = {"voxel_size_angstrom": like.voxel_size_angstrom}
-    with write_batches(path, like.shape, np.float16, **size) as densities:
+    with write_like(path, like, np.float16) as densities:
         for number, density in enumerate(maps, start=1):
             for rows in like.batches(found.averages == number):
                 densities[rows] = map_back(

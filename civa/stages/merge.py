@@ -12,7 +12,7 @@ from torch import Tensor
 
 from civa.civanet.cooccurrence import merge_maps, rank_normalize
 from civa.data.files import write_json
-from civa.data.stack import Stack, write_batches
+from civa.data.stack import Stack, write_like
 from civa.evaluation.validation import FRACTIONS, Validation, as_record, best, top_fraction
 
 logger = logging.getLogger(__name__)
@@ -59,8 +59,7 @@ def run(
     weight, tried = _choose(ranked, validation, weights, fractions, default=default_weight)
     logger.info("w1 = %g of %s", weight, tried or "the default: no validation masks")
     like = ranked.localization
-    size = {"voxel_size_angstrom": like.voxel_size_angstrom}
-    with write_batches(out, like.shape, np.float16, **size) as merged:
+    with write_like(out, like, np.float16) as merged:
         for rows in like.batches():
             merged[rows] = merge_maps(*ranked[rows], weight=weight).numpy()
     write_json(choice, {"w1": weight, "validation_miou": tried})

@@ -11,7 +11,7 @@ from civa.civanet.affinity_network import AffinityNetwork
 from civa.civanet.proposals import segment
 from civa.data.files import write_json
 from civa.data.particles import BACKGROUND, read_guides
-from civa.data.stack import Stack, open_volumes, write_batches, write_masks
+from civa.data.stack import Stack, open_volumes, write_like, write_masks
 from civa.evaluation.validation import Validation, logit_steps
 from civa.training.loop import autocast, place, set_up_torch
 from civa.training.weights import load_network
@@ -97,8 +97,7 @@ def _predict(
     model: AffinityNetwork, stack: Stack, path: Path, device: torch.device, batch_size: int
 ) -> None:
     """Write O of every volume, float16."""
-    size = {"voxel_size_angstrom": stack.voxel_size_angstrom}
-    with write_batches(path, stack.shape, np.float16, **size) as out, autocast(device):
+    with write_like(path, stack, np.float16) as out, autocast(device):
         for rows in stack.batches(size=batch_size):
             boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
             out[rows] = model(boxes.to(device)).float().sigmoid().cpu().numpy()
