@@ -13,9 +13,12 @@ from civa.data.stack import Stack, read_stack
 from civa.data.volume import read_volume, write_volume
 
 NAMES = ("cage", "spike", "rod")
-CLASSES = ("--classes", "complex=phantom-cage", "needle=phantom-spike")
+LISTS = {  # a second flag of a list adds to the first: what a test gives replaces these
+    "--classes": ("complex=phantom-cage", "needle=phantom-spike"),
+    "--per-class": ("4",),
+    "--distractors": ("phantom-rod",),
+}
 SMALL = {
-    "per_class": "4",
     "snr": "0.1",
     "voxel_size_angstrom": "20",
     "box_voxels": "16",
@@ -38,15 +41,15 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def simulate(
-    templates: list[Path], out: Path, *more: str, distractors: tuple[str, ...] = ("phantom-rod",)
-) -> tuple[int, str]:
+def simulate(templates: list[Path], out: Path, *more: str) -> tuple[int, str]:
     """Simulate into a folder; return the status and the last line of the log."""
     log = out / "log.txt"
     flags = [f"--{key.replace('_', '-')}={value}" for key, value in SMALL.items()]
     products = [f"--{key}={out / name}" for key, name in PRODUCTS.items()]
-    given = ["--templates", *map(str, templates), *CLASSES, "--distractors", *distractors]
-    status = main(["simulate", *given, *flags, *products, *more, f"--log={log}"])
+    named = {word.partition("=")[0] for word in more}
+    lists = [w for flag, words in LISTS.items() if flag not in named for w in (flag, *words)]
+    given = ["--templates", *map(str, templates), *lists, *flags, *products]
+    status = main(["simulate", *given, *more, f"--log={log}"])
     (*_, last) = log.read_text(encoding="utf-8").splitlines()
     return status, last
 
@@ -276,7 +279,7 @@ def test_a_class_may_show_several_structures_in_turn(templates: list[Path], tmp_
 def test_distractors_that_are_asked_for_must_be_given(
     templates: list[Path], tmp_path: Path
 ) -> None:
-    status, last = simulate(templates, tmp_path, distractors=())
+    status, last = simulate(templates, tmp_path, "--distractors")
     assert status == 1
     assert "distractors" in last
 
