@@ -198,9 +198,11 @@ class Setup:
         """Numbers of any shape in float32 on the device."""
         return torch.from_numpy(np.asarray(values)).float().to(self.device)
 
-    def part(self) -> int:
-        """How many sub-tomograms are read at a time."""
-        return max(1, PART_VOXELS // self.edge**3)
+    def portions(self, count: int) -> Iterator[slice]:
+        """Divide ``count`` sub-tomograms into portions that are read at a time."""
+        step = max(1, PART_VOXELS // self.edge**3)
+        for start in range(0, count, step):
+            yield slice(start, min(start + step, count))
 
     def whiten(
         self, subtomograms: Subtomograms, band: Band, noise: Tensor | None = None
@@ -218,8 +220,8 @@ class Setup:
     def noise(self, subtomograms: Subtomograms, band: Band) -> Tensor:
         """Mean power in every shell (shells,): noise, as the signal is far below it."""
         power = torch.zeros(len(band.shells), device=self.device)  # (k,)
-        for start in range(0, len(subtomograms), self.part()):
-            boxes = subtomograms[start : start + self.part()].boxes(self.window)
+        for part in self.portions(len(subtomograms)):
+            boxes = subtomograms[part].boxes(self.window)
             power += (coefficients(boxes.to(self.device), band).abs() ** 2).sum(dim=0)
         sums = torch.zeros(band.largest + 1, device=self.device)
         sizes = torch.zeros_like(sums)
@@ -261,19 +263,15 @@ class WhitenedSubtomograms:
 
     def _coefficients(self, some: Subtomograms) -> Tensor:
         """Coefficients (n, k); boxes are cut out and transformed a few at a time."""
-        step = self.setup.part()
         parts = [
-            coefficients(
-                some[start : start + step].boxes(self.setup.window).to(self.noise.device), self.band
-            )
-            for start in range(0, len(some), step)
+            coefficients(some[part].boxes(self.setup.window).to(self.noise.device), self.band)
+            for part in self.setup.portions(len(some))
         ]
         return torch.cat(parts)
 
     def parts(self) -> Iterator[tuple[slice, Spectra]]:
         """Yield all spectra, a few at a time, and which they are."""
-        for start in range(0, len(self), self.setup.part()):
-            part = slice(start, min(start + self.setup.part(), len(self)))
+        for part in self.setup.portions(len(self)):
             yield part, self[part]
 
     def map(self, work: Callable[[slice, Spectra], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
