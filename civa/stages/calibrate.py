@@ -1,6 +1,5 @@
-"""Pasted averages -> the probability of every voxel, and what to expect of every mask."""
+"""Mapped-back averages -> the probability of every voxel, and what to expect of every mask."""
 
-import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from civa.consensus.calibration import (
 from civa.consensus.map_back import peak
 from civa.data.files import read_json, write_csv, write_json
 from civa.data.particles import BACKGROUND, ParticleSet
-from civa.data.stack import Stack, StackWriter, write_batches
+from civa.data.stack import Stack, write_like
 from civa.evaluation.mask_statistics import annotated
 from civa.evaluation.metrics import iou
 
@@ -94,10 +93,9 @@ def run(
         _fitted(curve, densities, truth, rows[found.averages[rows] == number][:SAMPLE])
         for number, curve in enumerate(blind, start=1)
     ]
-    expected = {
-        "before": _expected_iou(densities, found, blind, contour),
-        "after": _expected_iou(densities, found, fitted, contour, write=probabilities),
-    }
+    expected_before, expected_after = _write_probabilities(
+        probabilities, densities, found, (blind, fitted), contour
+    )
     record: dict[str, object] = {
         "curves": {
             one["title"]: {"before": vars(before), "after": vars(after)}
@@ -108,12 +106,12 @@ def run(
     test = annotated_in["test"]
     if len(test):
         reached, before, after = _tested(densities, truth, found, (blind, fitted), test, contour)
-        record["before"] = summary(before, expected["before"][test], reached)
-        record["after"] = summary(after, expected["after"][test], reached)
+        record["before"] = summary(before, expected_before[test], reached)
+        record["after"] = summary(after, expected_after[test], reached)
         record["reject"] = _reject(reached, ~found.is_outlier[test])
         logger.info("%s", {key: record[key] for key in ("before", "after", "reject")})
     table = found.table[["id", "class", "trust", "misfit"]]
-    write_csv(confidence, table.assign(expected_iou=expected["after"].round(4)))
+    write_csv(confidence, table.assign(expected_iou=expected_after.round(4)))
     write_json(report, record)
 
 
@@ -133,29 +131,29 @@ def _fitted(
     return fit(*_voxels(densities[rows], truth[rows]), curve) if len(rows) else curve
 
 
-def _expected_iou(
+def _write_probabilities(
+    path: Path,
     densities: Stack,
     found: AlignmentTable,
-    curves: Sequence[Calibration],
+    curves: tuple[Sequence[Calibration], Sequence[Calibration]],
     contour: float,
-    *,
-    write: Path | None = None,
 ) -> NDArray[np.float64]:
-    """IoU (n,) to expect of every mask, 0 for an outlier; writes the probabilities if asked."""
-    expected = np.empty(len(densities))
-    size = {"voxel_size_angstrom": densities.voxel_size_angstrom}
-    with contextlib.ExitStack() as stack:
-        out = write and stack.enter_context(
-            write_batches(write, densities.shape, np.float16, **size)
-        )
-        for number, curve in enumerate(curves, start=1):
+    """Write what the fitted curves say of the voxels.
+
+    Returns
+    -------
+    (2, n) IoU to expect of every mask by the curves before and after the fit, 0 for an outlier.
+    """
+    expected = np.empty((2, len(densities)))
+    with write_like(path, densities, np.float16) as out:
+        for number, pair in enumerate(zip(*curves, strict=True), start=1):
             for rows in densities.batches(found.averages == number):
                 values = densities[rows]
-                chances = _probabilities(curve, values)
-                expected[rows] = expected_iou(chances, values > contour) * ~found.is_outlier[rows]
-                if isinstance(out, StackWriter):
-                    out[rows] = chances
-    return expected
+                before, after = (_probabilities(curve, values) for curve in pair)
+                for kind, chances in enumerate((before, after)):
+                    expected[kind, rows] = expected_iou(chances, values > contour)
+                out[rows] = after
+    return np.where(found.is_outlier, 0, expected)
 
 
 def _tested(

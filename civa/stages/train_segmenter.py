@@ -175,12 +175,16 @@ class Teacher:
 
     def targets(self, rows: NDArray[np.int64]) -> Tensor:
         """Targets (b, d, h, w) int8; ignored but for one slice where only that is annotated."""
-        labels = self.whole(rows)
-        return central_slice(labels) if self.supervision == "slice" else labels
+        return self._annotated(self.whole(rows))
 
     def share_of_targets(self, rows: NDArray[np.int64]) -> float:
         """Share of the targets' voxels that is annotated."""
-        parts = list(self.annotations.batches(rows))
-        kept = sum(int((self.targets(part) > BACKGROUND).sum()) for part in parts)
-        of = sum(int((self.whole(part) > BACKGROUND).sum()) for part in parts)
+        kept = of = 0
+        for part in self.annotations.batches(rows):
+            labels = self.whole(part)
+            kept += int((self._annotated(labels) > BACKGROUND).sum())
+            of += int((labels > BACKGROUND).sum())
         return round(kept / of, 4)
+
+    def _annotated(self, labels: Tensor) -> Tensor:
+        return central_slice(labels) if self.supervision == "slice" else labels
