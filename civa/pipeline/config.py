@@ -13,7 +13,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-from civa.data.particles import read_particles, split_counts
+from civa.data.particles import read_particles
+from civa.data.split import split_counts
 from civa.pipeline.schema import SCHEMA, read_schema
 from civa.pipeline.signatures import defaults
 from civa.simulation.phantoms import PHANTOMS

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from civa.data.files import write_csv
-from civa.data.particles import PARTS, mislabel, read_particles, read_tomograms, stratified_split
+from civa.data.particles import PARTS, read_particles, read_tomograms
+from civa.data.split import mislabel, stratified_split
 
 logger = logging.getLogger(__name__)
 
