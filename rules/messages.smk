@@ -3,7 +3,8 @@
 # Snakemake has no public way to the jobs of a plan or to those that failed, so these functions look
 # at its inside.  Runs were tried with 9.27.1, dry runs also with 9.0.1, 9.3.5, 9.9.0, 9.14.8, 9.20.0
 # and 9.26.1; with another version a message may be missing, and one line says so, but nothing that is
-# said here can end a run.  What can is `refuse_paths`, before anything is submitted.
+# said here can end a run.  What can is `refuse_paths`, before anything is submitted.  The executor
+# of SLURM (tried with 2.8.0) is mended where it would forget its jobs.
 
 import atexit
 import functools
@@ -15,7 +16,7 @@ from pathlib import Path
 import snakemake
 from snakemake.exceptions import WorkflowError
 
-from civa.pipeline.slurm import check_paths
+from civa.pipeline.slurm import check_paths, keep_asking
 
 TRIED_WITH = "9.0.1 to 9.27.1"
 
@@ -153,6 +154,14 @@ def refuse_paths():
         raise WorkflowError(str(error)) from None
 
 
+@never_fatal("a run that outlasts an absence of SLURM's controller")
+def outlast_controller():
+    """Let the executor of SLURM keep its jobs while nobody answers for them."""
+    executor = sys.modules.get("snakemake_executor_plugin_slurm")
+    if executor is not None:
+        keep_asking(executor)
+
+
 BEGUN = time.time()
 atexit.register(print_plan)
 
@@ -160,6 +169,7 @@ atexit.register(print_plan)
 onstart:
     if workflow.non_local_exec:
         refuse_paths()
+        outlast_controller()
     print_submission()
 
 

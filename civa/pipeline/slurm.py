@@ -1,5 +1,6 @@
 """What a run and its jobs on a cluster share, and how to find jobs that lost their run."""
 
+import functools
 import json
 import os
 import shlex
@@ -7,6 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -52,6 +54,27 @@ def hand_down(config: dict[str, Any], *, begins: bool) -> None:
     elif HANDED_DOWN in os.environ:
         config.clear()
         config.update(json.loads(os.environ[HANDED_DOWN]))
+
+
+def keep_asking(executor: ModuleType) -> None:
+    """Let an executor ask again after its jobs where a question got no answer.
+
+    Version 2.8.0 drops all jobs of a round in which each of its attempts failed, and then waits for
+    nothing for ever.  An answer that names no job leaves them where they are.
+
+    Parameters
+    ----------
+    executor
+        Module of the executor; its ``query_job_status`` is replaced.
+    """
+    ask = executor.query_job_status
+
+    @functools.wraps(ask)
+    async def ask_or_know_nothing(*question: Any) -> tuple[dict[str, str], float]:
+        states, seconds = await ask(*question)
+        return ({}, 0.0) if states is None else (states, seconds)
+
+    executor.query_job_status = ask_or_know_nothing  # type: ignore[attr-defined]
 
 
 def check_paths(python: str, others: Iterable[Path]) -> None:

@@ -1,5 +1,7 @@
 """The queue as SLURM lists it; whose jobs they are; who looks after them."""
 
+import asyncio
+import logging
 import os
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import snakemake_executor_plugin_slurm as executor
 
 from civa.pipeline import slurm as cluster
 from civa.pipeline.slurm import (
@@ -16,6 +19,7 @@ from civa.pipeline.slurm import (
     check_paths,
     hand_down,
     jobs_of,
+    keep_asking,
     parse_queue,
 )
 
@@ -130,3 +134,14 @@ def test_a_snakemake_in_the_folder_looks_after_it(
     finally:
         process.kill()
         process.wait()
+
+
+def test_an_executor_without_an_answer_keeps_its_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, log = executor.query_job_status, logging.getLogger("test")
+    monkeypatch.setattr(executor, "query_job_status", ask)  # taken back afterwards
+    assert asyncio.run(executor.query_job_status("false", log)) == (None, None)
+    keep_asking(executor)
+    assert asyncio.run(executor.query_job_status("false", log)) == ({}, 0.0)
+    states, seconds = asyncio.run(executor.query_job_status("echo '7|RUNNING'", log))
+    assert states == {"7": "RUNNING"}
+    assert seconds > 0

@@ -191,7 +191,8 @@ def used(node: SlurmNode, output: str) -> pd.DataFrame:
         listing = node.ask("sacct", "-n", "-P", "-a", "-o", fields)
     else:
         columns = ["job", "partition", "asked"]
-        listing = node.ask("squeue", "-h", "-t", "all", "-o", "%i|%P|mem=%m,%b")
+        fields = "JobID:|,Partition:|mem=,MinMemory:+,tres-per-job:"
+        listing = node.ask("squeue", "-h", "-t", "all", "-O", fields)
     table = pd.DataFrame([line.split("|") for line in listing.splitlines()], columns=columns)
     jobs = table[table["job"].isin(submitted)].copy()
     if node.accounting:  # peaks are those of the steps: 7.batch, 7.0, ...
