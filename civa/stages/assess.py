@@ -1,10 +1,12 @@
 """Products of one run -> its quality ledger: every stage, with and without a ground truth."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from civa.data.files import read_json, write_csv
 from civa.data.particles import ParticleSet, read_predictions
@@ -110,20 +112,31 @@ def run(
         ledger.trivial_line(tables, rules),
     ]
     if averages and alignment and consensus:
-        masked = sizes(Stack.open(consensus).expect_volumes(len(classes)))
-        misfits = pd.read_csv(alignment)["misfit"]
-        reached = miou(tables["consensus"]) if "consensus" in tables else np.nan
-        lines += [
-            *ledger.consensus_lines(read_json(averages)["averages"], misfits),
-            ledger.line(ledger.CONSENSUS, "consensus", reached),
-            *ledger.mask_lines(ledger.CONSENSUS, masked, box),
-            ledger.spread_line(ledger.CONSENSUS, masked, classes),
-        ]
+        aligned = Stack.open(consensus).expect_volumes(len(classes))
+        lines += _consensus_lines(averages, alignment, aligned, classes, tables)
     table = pd.DataFrame(lines, columns=list(ledger.COLUMNS))
     for row in table[table["verdict"] == "red"].itertuples():
         logger.warning("%s, %s: %.1f %s, expected %s", *row[1:6])
     logger.info("%s", table["verdict"].value_counts().to_dict())
     write_csv(out, table)
+
+
+def _consensus_lines(
+    averages: Path,
+    alignment: Path,
+    masks: Stack,
+    classes: NDArray,
+    tables: Mapping[str, pd.DataFrame],
+) -> list[ledger.Line]:
+    """Lines of CIVA-Consensus; its scores are in ``tables`` where there is a ground truth."""
+    reached = miou(tables["consensus"]) if "consensus" in tables else np.nan
+    masked, misfits = sizes(masks), pd.read_csv(alignment)["misfit"]
+    return [
+        *ledger.consensus_lines(read_json(averages)["averages"], misfits),
+        ledger.line(ledger.CONSENSUS, "consensus", reached),
+        *ledger.mask_lines(ledger.CONSENSUS, masked, int(np.prod(masks.shape[1:]))),
+        ledger.spread_line(ledger.CONSENSUS, masked, classes),
+    ]
 
 
 def _class_accuracy(metrics: Path) -> float:

@@ -2,13 +2,16 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from civa.data.files import write_csv
-from civa.data.stack import write_batches
+from civa.data.stack import StackWriter, write_batches
 from civa.data.volume import read_volume, standardize
 from civa.optics import Microscope
 from civa.simulation.specimen import Recipe, Simulator
@@ -71,9 +74,7 @@ def run(
         raise ValueError(f"shard must lie in 0 .. {shards - 1} (got {shard})")
     if len(defocus_um) != 2:
         raise ValueError(f"defocus_um needs the two ends of a range (got {list(defocus_um)})")
-    pairs = _pairs(classes, "class", "NAME=STRUCTURE")
-    structures_of = {name: text.split("+") for name, text in pairs.items()}
-    counts = _counts(per_class, list(structures_of))
+    targets = Targets.parse(classes, per_class)
     maps = {path.stem: read_volume(path)[0] for path in templates}
     recipe = Recipe(
         snr=snr,
@@ -89,42 +90,91 @@ def run(
         defocus_um=(defocus_um[0], defocus_um[1]),
         microscope=Microscope(voltage_kv, spherical_aberration_mm, amplitude_contrast),
     )
-    targets = {structure for several in structures_of.values() for structure in several}
-    absent = sorted({*targets, *distractors} - set(maps))
+    absent = sorted({*targets.structures, *distractors} - set(maps))
     if absent:
         raise ValueError(f"there is no template of {absent}: there are {sorted(maps)}")
     pool = list(distractors) if neighbours == "distractors" else list(maps)
     simulator = Simulator(maps, pool, recipe, seed=seed)
-    names = np.repeat(list(counts), list(counts.values()))
-    numbers = np.concatenate([np.arange(count) for count in counts.values()])
-    if shards > len(names):
-        raise ValueError(f"{shards} shards of {len(names)} volumes: some would be empty; use fewer")
-    indices = np.array_split(np.arange(len(names)), shards)[shard]
+    if shards > len(targets):
+        raise ValueError(
+            f"{shards} shards of {len(targets)} volumes: some would be empty; use fewer"
+        )
+    indices = np.array_split(np.arange(len(targets)), shards)[shard]
     shape = (len(indices), *(box_voxels,) * 3)
-    size = {"voxel_size_angstrom": voxel_size_angstrom}
+    with (
+        write_batches(volumes, shape, np.float32, voxel_size_angstrom=voxel_size_angstrom) as boxes,
+        write_batches(masks, shape, np.int8, voxel_size_angstrom=voxel_size_angstrom) as labels,
+    ):
+        rows = _simulate(simulator, targets, indices, boxes, labels)
+    write_csv(particles, pd.DataFrame(rows))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What every volume of a data set, all of its shards, shows.
+
+    Attributes
+    ----------
+    structures_of
+        The structures of every class, in the order of the labels 1, 2, ...
+    counts
+        Volumes of every class.
+    """
+
+    structures_of: dict[str, list[str]]
+    counts: dict[str, int]
+
+    @classmethod
+    def parse(cls, classes: tuple[str, ...], per_class: tuple[str, ...]) -> Self:
+        """Read what was asked for; see `run`."""
+        pairs = _pairs(classes, "class", "NAME=STRUCTURE")
+        return cls(
+            {name: text.split("+") for name, text in pairs.items()},
+            _counts(per_class, list(pairs)),
+        )
+
+    @property
+    def structures(self) -> set[str]:
+        """All structures of all classes."""
+        return {structure for several in self.structures_of.values() for structure in several}
+
+    def __len__(self) -> int:
+        """All volumes."""
+        return sum(self.counts.values())
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Columns id, class, label and structure of one volume; classes follow each other."""
+        number = index
+        for label, (name, count) in enumerate(self.counts.items(), start=1):
+            if number < count:
+                several = self.structures_of[name]
+                shown = {"id": f"{name}_{number:05d}", "class": name, "label": label}
+                return shown | {"structure": several[number % len(several)]}
+            number -= count
+        raise IndexError(index)
+
+
+def _simulate(
+    simulator: Simulator,
+    targets: Targets,
+    indices: NDArray[np.int64],
+    boxes: StackWriter,
+    labels: StackWriter,
+) -> list[dict[str, Any]]:
+    """Simulate some volumes into (m, d, h, w) boxes and labels; return their rows of the table."""
     rows = []
     started = time.monotonic()
-    with (
-        write_batches(volumes, shape, np.float32, **size) as boxes,
-        write_batches(masks, shape, np.int8, **size) as labels,
-    ):
-        for row, index in enumerate(indices):
-            name = str(names[index])
-            label = list(structures_of).index(name) + 1
-            structure = structures_of[name][numbers[index] % len(structures_of[name])]
-            made = simulator.make(int(index), structure)
-            boxes[row : row + 1] = standardize(made.volume[None])
-            labels[row : row + 1] = label * made.mask[None]
-            rows.append(
-                {"id": f"{name}_{numbers[index]:05d}", "class": name, "label": label}
-                | {"structure": structure}
-                | made.metadata
-            )
-            if row % 100 == 99:
-                logger.info("%d of %d volumes", row + 1, len(indices))
+    for row, index in enumerate(indices.tolist()):
+        target = targets[index]
+        made = simulator.make(index, target["structure"])
+        boxes[row : row + 1] = standardize(made.volume[None])
+        labels[row : row + 1] = target["label"] * made.mask[None]
+        rows.append(target | made.metadata)
+        if row % 100 == 99:
+            logger.info("%d of %d volumes", row + 1, len(indices))
     rate = len(indices) / (time.monotonic() - started)
     logger.info("%d volumes, %.1f per second", len(indices), rate)
-    write_csv(particles, pd.DataFrame(rows))
+    return rows
 
 
 def _pairs(items: tuple[str, ...], what: str, form: str) -> dict[str, str]:

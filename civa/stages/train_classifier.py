@@ -1,6 +1,7 @@
 """Image-level labels -> classifier (Sec. 4.2, Eq. 9)."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +84,7 @@ def run(
             scores = model(boxes.flip(axes).to(device))
             return classification_loss(scores, targets[rows].to(device), weights_of_classes)
 
-    def accuracy(part: str) -> dict[str, float]:
-        return _accuracy(model, stack, data, part, device)
-
+    accuracy = partial(_accuracy, model, stack, data, device)
     figure = "validation_class_accuracy" if balance else "validation_accuracy"
     history = fit(
         model,
@@ -98,31 +97,32 @@ def run(
         checkpoint=checkpoint,
     )
     best = best_record(history, figure)
+    save_weights(weights, model, {"architecture": architecture, **shape})
+    write_csv(curve, pd.DataFrame(history))
+    record = {
+        "chance": _chance(data, balance, best[figure]),
+        "epoch": best["epoch"],
+        "epochs": len(history),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    write_json(metrics, {**accuracy("validation"), **accuracy("test"), **record})
+
+
+def _chance(data: ParticleSet, balance: bool, reached: float) -> float:
+    """Accuracy of a guess; warn where what was reached on validation is hardly above it."""
     share_of_largest = float(np.bincount(data.labels).max() / len(data.labels))
     chance = 1 / len(data.names) if balance else share_of_largest
-    if best[figure] < min(1.5 * chance, (1 + chance) / 2):  # chance may be high: uneven classes
+    if reached < min(1.5 * chance, (1 + chance) / 2):  # chance may be high: uneven classes
         logger.warning(
             "validation accuracy is %.2f, hardly above chance (%.2f): maps of this classifier "
             "mean little; add volumes or epochs, or use architecture 'gap'",
-            *(best[figure], chance),
+            *(reached, chance),
         )
-    save_weights(weights, model, {"architecture": architecture, **shape})
-    write_csv(curve, pd.DataFrame(history))
-    write_json(
-        metrics,
-        {
-            **accuracy("validation"),
-            **accuracy("test"),
-            "chance": chance,
-            "epoch": best["epoch"],
-            "epochs": len(history),
-            "parameters": sum(p.numel() for p in model.parameters()),
-        },
-    )
+    return chance
 
 
 def _accuracy(
-    model: Classifier, stack: Stack, data: ParticleSet, part: str, device: torch.device
+    model: Classifier, stack: Stack, data: ParticleSet, device: torch.device, part: str
 ) -> dict[str, float]:
     """Share of the images of a part that are named correctly, and its mean over the classes."""
     rows = data.parts[part]

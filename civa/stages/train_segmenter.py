@@ -1,6 +1,7 @@
 """Volumes and labels of voxels -> a baseline with stronger supervision (Sec. 5.3, 5.4)."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from civa.data.files import write_csv, write_json
 from civa.data.particles import BACKGROUND, ParticleSet
@@ -37,6 +38,7 @@ from civa.training.weights import save_weights
 
 logger = logging.getLogger(__name__)
 FIGURE = "validation_miou"
+NO_MASKS = "no training volume has a mask"
 
 
 def run(
@@ -99,44 +101,26 @@ def run(
     stack = open_volumes(volumes).expect_volumes(len(data.labels))
     teacher = Teacher(Stack.open(annotations), data.labels, supervision)
     train = data.parts["train"]
-    train = train[annotated(teacher.annotations, train)]
+    train = train[annotated(teacher.annotations, train)]  # (m,)
     model = place(build_segmenter(network, len(data.names), width), device)
     description = {"network": network, "classes": len(data.names), "width": width}
     save = {"supervision": supervision, "parameters": sum(p.numel() for p in model.parameters())}
     if not len(train):
-        reason = "no training volume has a mask"
-        logger.warning("%s: %s is not trained", reason, network)
+        logger.warning("%s: %s is not trained", NO_MASKS, network)
         save_weights(weights, model, description)
-        write_json(metrics, {**save, "skipped": reason})
         write_csv(curve, pd.DataFrame(columns=["epoch", "loss", "seconds"]))
+        write_json(metrics, {**save, "skipped": NO_MASKS})
         return
     if supervision == "slice":
         save["annotated_target_voxels"] = teacher.share_of_targets(train)
-    chosen = pick_schedule(SEGMENTER_SCHEDULES, schedule or network, epochs, patience)
     validation = Validation(masks, particles, split)
-
-    def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-        axes = random_flips(generator) if flips else ()
-        rows = train[batch.numpy()]
-        boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
-        with autocast(device):
-            scores = model(boxes.flip(axes).to(device))
-        wanted = teacher.targets(rows).flip(axes).long().to(device)
-        return segmentation_loss([s.float() for s in scores], wanted)
-
-    def after_epoch(epoch: int) -> dict[str, float]:
-        if not validation.is_possible:
-            return {}
-        cut, tried = choose_cut(model, stack, validation, device)
-        return {FIGURE: max(tried.values()), "cut": cut}
-
     history = fit(
         model,
-        batch_loss,
+        _batch_loss(model, stack, teacher, train, flips=flips, device=device),
         n=len(train),
-        schedule=chosen,
+        schedule=pick_schedule(SEGMENTER_SCHEDULES, schedule or network, epochs, patience),
         seed=seed,
-        after_epoch=after_epoch,
+        after_epoch=lambda epoch: _quality(model, stack, validation, device),
         keep_best=FIGURE if validation.is_possible else None,
         checkpoint=checkpoint,
     )
@@ -145,6 +129,42 @@ def run(
     save_weights(weights, model, description)
     write_csv(curve, pd.DataFrame(history))
     write_json(metrics, {**save, **best, "epochs": len(history), "volumes": len(train)})
+
+
+def _batch_loss(
+    model: nn.Module,
+    stack: Stack,
+    teacher: "Teacher",
+    train: NDArray[np.int64],
+    *,
+    flips: bool,
+    device: torch.device,
+) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """Loss of a batch, given by positions (b,) in the volumes (m,) to train on."""
+
+    def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
+        axes = random_flips(generator) if flips else ()
+        rows = train[batch.numpy()]
+        boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
+        with autocast(device):
+            scores = model(boxes.flip(axes).to(device))
+        wanted = teacher.targets(rows).flip(axes).long().to(device)
+        return segmentation_loss([s.float() for s in scores], wanted)
+
+    return loss
+
+
+def _quality(
+    model: nn.Module,
+    stack: Stack,
+    validation: Validation,
+    device: torch.device,
+) -> dict[str, float]:
+    """Best validation mIoU (%) over cuts, and its cut; nothing without validation masks."""
+    if not validation.is_possible:
+        return {}
+    cut, tried = choose_cut(model, stack, validation, device)
+    return {FIGURE: max(tried.values()), "cut": cut}
 
 
 @dataclass(frozen=True)
