@@ -54,7 +54,7 @@ format: .venv/ready
 
 setup: .venv/ready
 
-# The CPU build of torch is enough for the demo and the tests; constraints.txt pins everything.
+# A CPU build of torch is enough for the demo and the tests; constraints.txt pins everything.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'CIVA needs Python 3.11')"
 	$(PYTHON) -m venv .venv

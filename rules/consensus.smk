@@ -1,5 +1,6 @@
 # Beyond the paper: averages of every class, poses of all targets, masks by alignment.
-# REQUIRED INPUTS: volumes.mrcs, gradcam.mrcs, predictions.csv (class labels only)
+# REQUIRED INPUTS: volumes.mrcs, gradcam.mrcs, predictions.csv (class labels only); masks.mrcs for the
+# tuned contour and calibration
 # OUTPUTS: averages*.mrcs, averages.csv (FSC), alignment.csv, mapped_back.mrcs,
 # masks/consensus.mrcs (contour without a look at masks), masks/consensus_tuned.mrcs,
 # probability.mrcs, confidence.csv, figures/averages.png; masks/consensus_network.mrcs where the

@@ -1,6 +1,7 @@
 # Section 4.2: the classifier and its localization maps.
 # REQUIRED INPUTS: volumes.mrcs, particles.csv, split.csv
-# OUTPUTS: classifier.*, {gradcam,respondcam}.mrcs, predictions.csv
+# OUTPUTS: classifier.*, {gradcam,respondcam}.mrcs, predictions.csv; masks of all localization maps,
+# the merged ones of cooccurrence.smk among them (masks.mrcs: thresholds are chosen on validation)
 
 
 rule train_classifier:

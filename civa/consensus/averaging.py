@@ -96,8 +96,8 @@ class Average:
         (shells,) noise power of the particles.
     shared_shell
         The last shell in which the half-sets are not independent. Both begin with one average of
-        all particles at the coarse scale: up to there, and as far as the window spreads it, noise
-        correlates as well as a particle does.
+        particles of both at the coarse scale: up to there, and as far as the window spreads it,
+        noise correlates as well as a particle does.
     spread
         Shells over which the window spreads a coefficient.
     score, movement_deg

@@ -71,7 +71,7 @@ def soft_ball(edge: int, radius: float, *, width: float = 3.0) -> NDArray[np.flo
 
 
 def window_for(edge: int, radius_voxels: float | None = None) -> NDArray[np.float32]:
-    """Return the window around a particle: `soft_ball`, of a third of the box by default.
+    """Return the window around a particle: `soft_ball`, of `WINDOW_SHARE` of the box by default.
 
     Raises
     ------

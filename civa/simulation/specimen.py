@@ -60,7 +60,7 @@ class Recipe:
 
     @property
     def tilt_angles_deg(self) -> list[float]:
-        """Tilts from -max to +max, both included."""
+        """Multiples of the step from -max to +max, 0 among them."""
         half = int(np.floor(self.max_tilt_deg / self.tilt_step_deg))
         return [self.tilt_step_deg * step for step in range(-half, half + 1)]
 

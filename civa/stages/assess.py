@@ -43,8 +43,9 @@ def run(
     With ``averages`` (the record of the stage average), ``alignment`` and ``consensus`` (masks),
     the new method too.
 
-    Scores are known by their file names: ``gradcam``, ``cooccurrence``, ``iva``, ``crf``; others
-    are not used.  Checks that need a ground truth are n/a where there is none.
+    Scores are known by their file names: ``gradcam``, ``cooccurrence``, ``iva``, ``crf``,
+    ``consensus``; others are not used.  Checks that need a ground truth are n/a where there is
+    none.
 
     Parameters
     ----------

@@ -50,8 +50,8 @@ def run(
 ) -> None:
     """Refine every segmentation.
 
-    With ``search``, the energies are chosen on validation, one parameter at a time, from the
-    given ones; without it, or without validation masks, the given ones are used.
+    With ``search``, the energies are chosen on validation, one parameter at a time, beginning with
+    the given ones; without it, or without validation masks, the given ones are used.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def run(
     out
         (n, d, h, w) masks, MRC stack of labels.
     choice
-        JSON record: the energies that was chosen, validation mIoU (%) of all that were
+        JSON record: the energies that were chosen, validation mIoU (%) of all that were
         tried.
     """
     parameters = CrfParameters(

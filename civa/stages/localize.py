@@ -41,7 +41,7 @@ def run(
 ) -> None:
     """Localize every volume: the labelled class in training, the predicted one elsewhere.
 
-    Maps are scaled to a maximum of 1, volume by volume.
+    Maps are scaled to a largest magnitude of 1, volume by volume; an empty one stays 0.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def run(
     gradcam
         (n, d, h, w) Grad-CAM maps, MRC stack; maximum 1 each.
     respondcam
-        (n, d, h, w) Respond-CAM maps, MRC stack; maximum 1 each.
+        (n, d, h, w) Respond-CAM maps, MRC stack; largest magnitude 1 each.
     predictions
         CSV table: predicted class, class that guides the maps, confidence (0 to 1).
     """

@@ -32,7 +32,7 @@ def run(
     split
         CSV table: class and part (train, validation, test) of every volume.
     out
-        The pairs, a ``.npz`` file as above.
+        Affinity pairs of the training volumes, ``.npz`` of one bit per pair.
     """
     indices = ParticleSet(particles, split).parts["train"]
     stack = Stack.open(class_maps)

@@ -1,6 +1,7 @@
 """Check a configuration, and the structures that it names, before any long work."""
 
 import logging
+import re
 from pathlib import Path
 
 from civa.data.volume import read_volume
@@ -16,6 +17,8 @@ from civa.simulation.phantoms import phantom
 from civa.simulation.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
 
 logger = logging.getLogger(__name__)
+# Identifiers of the Protein Data Bank, the present and the coming ones.
+PDB_ID = re.compile(r"[0-9][a-z0-9]{3}|pdb_[0-9]{5}[a-z0-9]{3}", re.IGNORECASE)
 
 
 def run(config: Path) -> None:
@@ -46,7 +49,7 @@ def _check_structure(values: dict, name: str, *, box_angstrom: float) -> None:
     else:
         path = local_structure(values, name)
         if path is None:
-            logger.info("%s is to be downloaded", name)
+            _check_download(name)
             return
         if path.suffix in MAP_SUFFIXES:
             read_volume(path)  # its extent is checked when the template is built
@@ -59,3 +62,12 @@ def _check_structure(values: dict, name: str, *, box_angstrom: float) -> None:
             f"structure '{name}' is {atoms.diameter_angstrom:.0f} Å across but the box only "
             f"{box_angstrom:g} Å: use larger voxels or a larger box"
         )
+
+
+def _check_download(name: str) -> None:
+    if PDB_ID.fullmatch(name) is None:
+        raise ValueError(
+            f"structure '{name}' is missing and cannot be downloaded, since it is no identifier of "
+            f"the PDB: put its file, {name}.mrc or {name}.cif say, into the folder of structures"
+        )
+    logger.info("%s is to be downloaded", name)

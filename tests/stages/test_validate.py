@@ -175,6 +175,17 @@ def test_a_structure_to_be_downloaded_is_no_fault(tmp_path: Path) -> None:
     assert "1abc is to be downloaded" in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
+def test_what_the_pdb_cannot_have_is_not_to_be_downloaded(tmp_path: Path) -> None:
+    def edit(config: dict) -> None:
+        with_folder(tmp_path, download=True)(config)
+        config["simulation"]["classes"]["own"] = "tric_10A"
+
+    status, last = validate_edited(tmp_path, edit)
+    assert status == 1
+    assert "structure 'tric_10A' is missing and cannot be downloaded" in last
+    assert "tric_10A.mrc" in last
+
+
 def test_own_volumes_need_no_simulation(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text("id,class,path\n1,x,a.mrc\n")
