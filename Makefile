@@ -1,4 +1,5 @@
 # make demo: the main job on phantoms.  make test: all tests.  make check: style and types.
+# make test-quick: those of them that take seconds.
 # make test-slurm: the workflow on a SLURM that it starts and stops on this machine.
 # make test-relion: RELION's reconstruction from what civa export writes.
 # Each sets up its own virtual environment in .venv first; make setup does only that.
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake
 
-.PHONY: demo test test-slurm test-relion check format setup clean
+.PHONY: demo test test-quick test-slurm test-relion check format setup clean
 
 demo: .venv/ready
 	$(SNAKEMAKE) --profile profiles/local
@@ -18,9 +19,14 @@ demo: .venv/ready
 	@echo "report   results/report.html"
 
 # Two files of tests at a time; idle threads of the one must not keep the other waiting.
-test: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_WAIT_POLICY=PASSIVE \
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_WAIT_POLICY=PASSIVE \
 	  $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test: .venv/ready
+	$(PYTEST)
+
+test-quick: .venv/ready
+	$(PYTEST) -m "not slow and not workflow and not relion and not slurm"
 
 # The packages are Debian's; a SLURM that is there already is left alone, and its programs are used.
 test-slurm: .venv/ready

@@ -28,6 +28,7 @@ def averages(kinds: np.ndarray) -> list[Average]:
     return average_class(members, SETUP, plan=quick, seed=1)
 
 
+@pytest.mark.slow
 def test_two_structures_under_one_label_are_averaged_apart() -> None:
     kinds = np.arange(32) % 2
     both = averages(kinds)
@@ -39,6 +40,7 @@ def test_two_structures_under_one_label_are_averaged_apart() -> None:
         assert one.apart.smaller_share == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_one_structure_is_not_divided_and_a_few_odd_volumes_are_left_out() -> None:
     (alone,) = averages(np.zeros(24, dtype=int))
     assert alone.apart is None

@@ -113,6 +113,7 @@ def test_the_name_picks_the_network_with_its_classes_and_width() -> None:
     assert unet(random(1, 1, 16, 16, 16))[0].shape[1] == 6
 
 
+@pytest.mark.slow
 def test_monai_is_imported_only_for_a_unet() -> None:
     program = (
         "import sys, civa.evaluation.supervised as s, civa.stages.train_segmenter\n"

@@ -229,6 +229,7 @@ def test_averages_are_drawn_beside_the_truth_if_there_is_one(
     assert (tmp_path / "averages.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(finished: Data, tmp_path: Path) -> None:
     again = make(tmp_path)
     again.average()
@@ -236,6 +237,7 @@ def test_the_same_seed_gives_the_same_bits(finished: Data, tmp_path: Path) -> No
         assert (read_stack(again.path(name)) == read_stack(finished.path(name))).all()
 
 
+@pytest.mark.slow
 def test_without_a_known_defocus_the_average_is_boosted_and_masks_still_fit(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -251,6 +253,7 @@ def test_without_a_known_defocus_the_average_is_boosted_and_masks_still_fit(
     assert iou(found, truth).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_what_speaks_against_an_average_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,6 +282,7 @@ def test_a_contour_that_nothing_reaches_leaves_empty_masks_and_says_so(
         finished.map_back()
 
 
+@pytest.mark.slow
 def test_a_misfit_has_little_trust_and_is_reported(
     finished: Data, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -351,6 +355,7 @@ def test_without_masks_the_half_sets_stand_for_all_uncertainty(
     assert pd.read_csv(bare.path("confidence.csv"))["expected_iou"].max() > 0.5
 
 
+@pytest.mark.slow
 def test_alignment_mends_a_wrong_class_a_wrong_centre_and_a_wrong_label(
     finished: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
