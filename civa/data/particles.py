@@ -207,13 +207,6 @@ def read_predictions(path: Path, particles: "pd.DataFrame") -> Predictions:
     )
 
 
-def read_guides(predictions: Path) -> NDArray[np.int8]:
-    """Read the class (n,) that guides every volume's maps: labelled in training, else predicted."""
-    import pandas as pd
-
-    return pd.read_csv(predictions)["guide"].to_numpy(dtype=np.int8)
-
-
 def draw_group(
     members: NDArray[np.int64], size: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:

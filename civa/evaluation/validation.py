@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from civa.data.particles import BACKGROUND, ParticleSet, read_guides
+from civa.data.particles import BACKGROUND, ParticleSet, read_predictions
 from civa.data.stack import Stack
 from civa.evaluation.mask_statistics import annotated
 from civa.evaluation.metrics import iou
@@ -86,6 +86,9 @@ class Validation:
     ----------
     indices
         (v,) positions in the stack.
+    map_class
+        (n,) class that guides the maps of every volume, all parts: labelled in training, else
+        predicted; the labelled one where nothing was predicted.
     """
 
     def __init__(
@@ -96,7 +99,10 @@ class Validation:
         part = data.parts["validation"]
         self.indices = part[annotated(self._truth, part)]
         self._labels = data.labels  # (n,)
-        self._predicted: NDArray = data.labels if predictions is None else read_guides(predictions)
+        classes = data.labels
+        if predictions is not None:
+            classes = read_predictions(predictions, data.table).map_class
+        self.map_class = classes.astype(np.int8)  # as masks are stored
 
     @property
     def is_possible(self) -> bool:
@@ -148,7 +154,7 @@ class Validation:
         """Strict IoU (b,) of masks of the volumes ``part``."""
         labels = self._labels[part]
         if found.dtype == np.bool_:
-            return iou(found, truth) * (self._predicted[part] == labels)
+            return iou(found, truth) * (self.map_class[part] == labels)
         is_right = found == labels[:, None, None, None]
         return iou(is_right, truth, claimed=found > BACKGROUND)
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from civa.data.files import write_json
-from civa.data.particles import read_guides
 from civa.data.stack import Stack, write_masks
 from civa.evaluation.validation import FRACTIONS, Validation, top_fraction
 
@@ -56,10 +55,9 @@ def run(
     validation = Validation(masks, particles, split, predictions)
     fraction, tried = validation.choose(fractions, candidates, default=default_fraction)
     logger.info("cut at %g %% of the voxels", 100 * fraction)
-    guide = read_guides(predictions)
 
     def cut(rows: NDArray[np.int64]) -> NDArray[np.int8]:
-        return top_fraction(stack[rows], fraction) * guide[rows, None, None, None]
+        return top_fraction(stack[rows], fraction) * validation.map_class[rows, None, None, None]
 
     write_masks(out, stack, cut, cut=f"{100 * fraction:g} % of the voxels")
     write_json(choice, {"fraction": fraction, "validation_miou": tried})

@@ -10,7 +10,7 @@ from torch import Tensor
 from civa.civanet.cam import full_size
 from civa.civanet.classifier import Classifier, build_classifier
 from civa.civanet.cooccurrence import cooccurrence_map, group_consensus
-from civa.data.particles import ParticleSet, draw_group, read_guides
+from civa.data.particles import ParticleSet, draw_group, read_predictions
 from civa.data.stack import open_volumes, write_like
 from civa.training.loop import set_up_torch
 from civa.training.weights import load_network
@@ -55,7 +55,7 @@ def run(
     data = ParticleSet(particles, split)
     model = load_network(weights, build_classifier).to(device)
     stack = open_volumes(volumes).expect_volumes(len(data.labels))
-    guide = read_guides(predictions)
+    guide = read_predictions(predictions, data.table).map_class
     generator = np.random.default_rng(seed)
     train = data.parts["train"]
     with write_like(out, stack, np.float16) as maps:

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from civa.civanet.crf import SEARCH, CrfParameters, foreground_probability, refine
 from civa.consensus.centres import lowpass
 from civa.data.files import read_json, write_json
-from civa.data.particles import BACKGROUND, read_guides
+from civa.data.particles import BACKGROUND
 from civa.data.stack import Stack, open_volumes, write_masks
 from civa.data.volume import standardize
 from civa.evaluation.validation import Validation, as_record, best
@@ -99,10 +99,9 @@ def run(
 
         if search and validation.is_possible:
             parameters, tried = _search(parameters, validation, search_volumes, refined)
-        guide = read_guides(predictions)
 
         def cut(rows: NDArray[np.int64]) -> NDArray[np.int8]:
-            return refined(rows, parameters) * guide[rows, None, None, None]
+            return refined(rows, parameters) * validation.map_class[rows, None, None, None]
 
         empty = write_masks(out, stack, cut, cut="CRF")
     write_json(choice, {"parameters": asdict(parameters), "validation_miou": tried, "empty": empty})

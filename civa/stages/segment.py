@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from civa.civanet.affinity_network import AffinityNetwork
 from civa.civanet.proposals import segment
 from civa.data.files import write_json
-from civa.data.particles import BACKGROUND, read_guides
+from civa.data.particles import BACKGROUND
 from civa.data.stack import Stack, open_volumes, write_like, write_masks
 from civa.evaluation.validation import Validation, logit_steps
 from civa.training.loop import autocast, place, set_up_torch
@@ -82,11 +82,10 @@ def run(
         chosen, tried = validation.choose(THRESHOLDS, candidates, default=default_threshold)
     else:
         chosen, tried = threshold, {}
-    guide = read_guides(predictions)
 
     def cut(rows: NDArray[np.int64]) -> NDArray[np.int8]:
         found = segment(predicted[rows], cams[rows] > BACKGROUND, chosen)
-        return found * guide[rows, None, None, None]
+        return found * validation.map_class[rows, None, None, None]
 
     empty = write_masks(out, predicted, cut, cut=f"O > {chosen:g}")
     write_json(choice, {"threshold": chosen, "validation_miou": tried, "empty": empty})

@@ -54,7 +54,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
     table = pd.DataFrame(ROWS, columns=["id", "class", "label", "part", "guide", "voxels"])
     write_csv(paths["particles"], table[["id", "class", "label"]])
     write_csv(paths["split"], table[["id", "class", "part"]])
-    write_csv(paths["predictions"], table[["id", "label", "guide"]])
+    said = table[["id", "label"]].assign(predicted=table["guide"], guide=table["guide"])
+    write_csv(paths["predictions"], said.assign(confidence=1.0))
     return paths
 
 
@@ -164,6 +165,13 @@ def test_test_volumes_do_not_count(files: dict[str, Path]) -> None:
     table.loc[split["part"] != "validation", "guide"] = 2
     write_csv(files["predictions"], table)
     assert miou(Validation(**files), 8, 8, 8) == before
+
+
+def test_predictions_of_other_volumes_are_refused(files: dict[str, Path]) -> None:
+    table = pd.read_csv(files["predictions"], dtype={"id": str})
+    write_csv(files["predictions"], table.iloc[::-1])
+    with pytest.raises(ValueError, match=r"predictions\.csv .* rerun 'localize'"):
+        Validation(**files)
 
 
 def test_without_masks_no_choice_is_possible(files: dict[str, Path]) -> None:
