@@ -97,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     values = vars(_parser(verb, explained=is_help).parse_args(rest))
     function = stage_function(verb)
     logger = logging.getLogger("civa")
+    if fault := _overwriting(verb, values):
+        print(f"civa {verb}: {fault}", file=sys.stderr)
+        return 1
     try:
         handlers = _start_logging(values.pop("log"))
     except OSError as error:
@@ -122,6 +125,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logger.removeHandler(handler)
             handler.close()
     return 0
+
+
+def _overwriting(verb: str, values: Mapping[str, Any]) -> str:
+    """Say where a product or the log would take the place of an input, or of another product."""
+    parameters = signature(verb).parameters
+    read = {p.flag: values[p.name] for p in parameters if p.kind == "input"}
+    written = {p.flag: values[p.name] for p in parameters if p.kind == "product"}
+    taken = {path.resolve(): flag for flag, given in read.items() for path in _paths([given])}
+    for flag, given in {**written, "--log": values["log"]}.items():
+        for path in _paths([given]):
+            other = taken.setdefault(path.resolve(), flag)
+            if other != flag:
+                return f"{flag} {path} is the file of {other} too: give it a path of its own"
+    return ""
 
 
 def _run(

@@ -200,6 +200,32 @@ def test_a_stage_leaves_a_record_beside_its_products(tmp_path: Path) -> None:
     assert record["parameters"].keys().isdisjoint({"out", "particles", "log"})
 
 
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"--out": "particles.csv"}, "--out particles.csv is the file of --particles"),
+        ({"--out": "link.csv"}, "--out link.csv is the file of --particles"),
+        ({"--log": "particles.csv"}, "--log particles.csv is the file of --particles"),
+        ({"--log": "split.csv"}, "--log split.csv is the file of --out"),
+    ],
+)
+def test_what_is_written_never_takes_the_place_of_what_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changed: dict[str, str],
+    named: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("particles.csv").write_text("id,class\na,x\n")
+    Path("link.csv").symlink_to("particles.csv")
+    flags = {"--particles": "particles.csv", "--out": "split.csv", **changed}
+    assert main(["split", *(word for pair in flags.items() for word in pair)]) == 1
+    assert f"civa split: {named} too: give it a path of its own" in capsys.readouterr().err
+    assert Path("particles.csv").read_text() == "id,class\na,x\n"
+    assert not Path("split.csv").exists()
+
+
 def test_a_failed_stage_leaves_no_record(tmp_path: Path) -> None:
     particles, out = tmp_path / "particles.csv", tmp_path / "split.csv"
     particles.write_text("id,class\na,x\n")  # too few to split

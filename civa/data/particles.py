@@ -1,7 +1,8 @@
 """The particle table, its image-level labels, the parts of a split, and predictions."""
 
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ RESERVED = {  # columns of the tables of scores
     *("dataset", "seed", "method", "miou", "class_miou", "miou_agnostic", "n", "sd", "seeds"),
 }
 CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
+MOST_CLASSES = 127  # labels of masks are signed bytes
 UNANNOTATED = -1  # mask value of volumes that come without a ground truth
 
 
@@ -25,22 +27,26 @@ def read_particles(path: Path) -> "pd.DataFrame":
     """Read a particle table: one row per volume, in the order of the stack.
 
     Columns ``id``, ``class`` and, where there is one, ``tomogram`` are text (so that ``007`` stays
-    ``007``); ``label`` is the class's integer, 1 for the first class.
+    ``007``), without blanks around it; ``label`` is the class's integer, 1 for the first class.
 
     Raises
     ------
     ValueError
-        If the table is unreadable or empty, a column is missing, an id is repeated, or a class
-        is blank or has a name that would break the tables.
+        If the table is unreadable or empty, a column is missing, an id is blank or repeated, a
+        class is blank or has a name that would break the tables, or there are too many classes.
     """
     table = _read_table(path)
     for column in ("id", "class"):
         if column not in table:
             raise ValueError(f"{path} has no column '{column}': it holds {list(table.columns)}")
+        table[column] = table[column].str.strip()
+    if (table["id"] == "").any():
+        rows = (np.flatnonzero(table["id"] == "") + 2).tolist()  # lines; the header is the first
+        raise ValueError(f"{path}: every volume needs an id; blank in lines {rows[:5]}")
     repeated = table["id"][table["id"].duplicated()].tolist()
     if repeated:
         raise ValueError(f"{path}: ids must be unique; repeated: {repeated[:5]}")
-    blank = table["id"][table["class"].str.strip() == ""].tolist()
+    blank = table["id"][table["class"] == ""].tolist()
     if blank:
         raise ValueError(f"{path}: every volume needs a class; blank for ids {blank[:5]}")
     for name in table["class"].unique():
@@ -49,6 +55,11 @@ def read_particles(path: Path) -> "pd.DataFrame":
                 f"{path}: class '{name}' cannot head a column of the tables: use letters, digits, "
                 f"'_', '-', '.' or blanks, and none of {sorted(RESERVED)}"
             )
+    if table["class"].nunique() > MOST_CLASSES:
+        raise ValueError(
+            f"{path} has {table['class'].nunique()} classes, and masks hold at most "
+            f"{MOST_CLASSES}: is '{table['class'].iloc[0]}' a class, or an id?"
+        )
     return table
 
 
@@ -56,13 +67,15 @@ def _read_table(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        table = pd.read_csv(
-            path,
-            dtype=dict.fromkeys(("id", "class", "path", "mask", "tomogram"), str),
-            keep_default_na=False,
-            index_col=False,
-            encoding="utf-8-sig",
-        )
+        with warnings.catch_warnings():  # without an error, cells beyond the header would be lost
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                dtype=dict.fromkeys(("id", "class", "path", "mask", "tomogram"), str),
+                keep_default_na=False,
+                index_col=False,
+                encoding="utf-8-sig",
+            )
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} is not a readable CSV table ({error})") from error
     except pd.errors.ParserWarning as warning:
@@ -138,7 +151,13 @@ def read_split(
     import pandas as pd
 
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    check_columns(path, table, ("id", "class", "part"), stage="split")
     check_ids(path, table, particles, stage="split")
+    strange = sorted(set(table["part"]) - set(PARTS))
+    if strange:
+        raise ValueError(
+            f"{path} has the parts {strange[:5]}, expected {', '.join(PARTS)}: rerun 'split'"
+        )
     label_of = {name: label for label, name in enumerate(class_names(particles), start=1)}
     labels = table["class"].map(label_of)
     if labels.isna().any():
@@ -152,6 +171,21 @@ def read_split(
         part: np.flatnonzero(part_of == part) for part in PARTS
     }
     return parts, np.asarray(labels, dtype=np.int64)
+
+
+def check_columns(path: Path, table: "pd.DataFrame", columns: Sequence[str], *, stage: str) -> None:
+    """Check that a stage's table has some columns.
+
+    Raises
+    ------
+    ValueError
+        If one is missing.
+    """
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {missing}: it holds {list(table.columns)}; rerun '{stage}'"
+        )
 
 
 def check_ids(path: Path, table: "pd.DataFrame", particles: "pd.DataFrame", *, stage: str) -> None:
@@ -199,6 +233,8 @@ def read_predictions(path: Path, particles: "pd.DataFrame") -> Predictions:
     import pandas as pd
 
     table = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
+    columns = ("id", "predicted", "guide", "confidence")
+    check_columns(path, table, columns, stage="localize")
     check_ids(path, table, particles, stage="localize")
     return Predictions(
         table["predicted"].to_numpy(dtype=np.int64),

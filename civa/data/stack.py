@@ -145,7 +145,7 @@ def open_volumes(path: Path) -> Stack:
     stack = Stack.open(path)
     first = stack[: min(len(stack), 4)].astype(np.float64)
     mean, deviation = np.abs(first.mean(axis=(1, 2, 3))), first.std(axis=(1, 2, 3))
-    if mean.max() > ROUNDING or np.abs(deviation - 1).max() > ROUNDING:
+    if not (mean.max() <= ROUNDING and np.abs(deviation - 1).max() <= ROUNDING):  # NaN neither
         raise ValueError(
             f"{path} holds volumes of mean {mean.max():.3g} and standard deviation "
             f"{deviation.max():.3g}: expected 0 and 1; standardise them with civa import"

@@ -115,7 +115,8 @@ def read_results(path: Path) -> pd.DataFrame:
     ValueError
         If a column is missing: it is no such table, or one of an older version.
     """
-    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
+    # Names such as NA are names; numbers that are missing are blank.
+    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
     missing = [name for name in (*KEYS, "score", "mean") if name not in table]
     if missing:
         raise ValueError(

@@ -46,13 +46,13 @@ def run(
         JSON record: the share of voxels that was chosen, validation mIoU (%) of all that
         were tried.
     """
-    stack = Stack.open(maps)
+    validation = Validation(masks, particles, split, predictions)
+    stack = Stack.open(maps).expect_volumes(len(validation.map_class))
 
     def candidates(rows: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
         values = stack[rows]
         return (top_fraction(values, fraction) for fraction in fractions)
 
-    validation = Validation(masks, particles, split, predictions)
     fraction, tried = validation.choose(fractions, candidates, default=default_fraction)
     logger.info("cut at %g %% of the voxels", 100 * fraction)
 

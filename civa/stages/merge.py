@@ -54,8 +54,9 @@ def run(
         JSON record: the weight w1 that was chosen, validation mIoU (%) of all that were
         tried.
     """
-    ranked = RankedMaps(Stack.open(gradcam), Stack.open(cooccurrence))
     validation = Validation(masks, particles, split, predictions)
+    n = len(validation.map_class)
+    ranked = RankedMaps(*(Stack.open(maps).expect_volumes(n) for maps in (gradcam, cooccurrence)))
     weight, tried = _choose(ranked, validation, weights, fractions, default=default_weight)
     logger.info("w1 = %g of %s", weight, tried or "the default: no validation masks")
     like = ranked.localization

@@ -34,8 +34,9 @@ def run(
     out
         Affinity pairs of the training volumes, ``.npz`` of one bit per pair.
     """
-    indices = ParticleSet(particles, split).parts["train"]
-    stack = Stack.open(class_maps)
+    data = ParticleSet(particles, split)
+    indices = data.parts["train"]
+    stack = Stack.open(class_maps).expect_volumes(len(data.labels))
     offsets = pair_offsets(radius)
     empty, counts = 0, np.zeros(2, dtype=np.int64)
     with write_pairs(out, indices, offsets, stack.shape[1:]) as pairs:

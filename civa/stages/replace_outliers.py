@@ -37,7 +37,9 @@ def run(
     """
     found = AlignmentTable.read(alignment, read_particles(particles))
     is_outlier = found.is_outlier
-    kept, replacements = Stack.open(aligned), Stack.open(network)
+    kept, replacements = (
+        Stack.open(path).expect_volumes(len(is_outlier)) for path in (aligned, network)
+    )
 
     def masks(rows: NDArray[np.int64]) -> NDArray[np.int8]:
         return np.where(is_outlier[rows, None, None, None], replacements[rows], kept[rows])

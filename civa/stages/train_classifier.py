@@ -69,6 +69,11 @@ def run(
     """
     device = set_up_torch(seed, threads, gpu)
     data = ParticleSet(particles, split)
+    if len(data.names) < 2:
+        raise ValueError(
+            f"{particles} has one class, {data.names}: a classifier learns from two or more; add "
+            "volumes of other particles, or boxes without any as a class of their own"
+        )
     stack = open_volumes(volumes).expect_volumes(len(data.labels))
     train, targets = data.parts["train"], torch.from_numpy(data.labels - 1)  # (m,), (n,)
     shape = {"classes": len(data.names), "box_voxels": stack.shape[-1]}

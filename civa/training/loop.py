@@ -221,17 +221,19 @@ def fit(
         epoch = len(history) + 1
         started = time.monotonic()
         model.train()
-        losses: list[Tensor] = []
+        values: list[float] = []
+        unread: list[Tensor] = []
         for batch in batches(n, schedule.batch_size, generator):
             loss = batch_loss(batch, generator)
-            losses.append(loss.detach())
-            if not _reading_waits(loss):
-                _finite(losses[-1:], epoch)
+            if _reading_waits(loss):
+                unread.append(loss.detach())
+            else:  # kept as a tensor, it would pin a place among the buffers of this step
+                values += _finite([loss.detach()], epoch)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             decay.step()
-        values = _finite(losses, epoch)
+        values += _finite(unread, epoch) if unread else []
         record = {"epoch": epoch, "loss": sum(values) / len(values), **after_epoch(epoch)}
         record["seconds"] = round(time.monotonic() - started, 2)
         logger.info("  ".join(f"{key} {value:.4g}" for key, value in record.items()))

@@ -1,5 +1,6 @@
 """The particle table, and who may see which label."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from civa.data.particles import (
     class_names,
     draw_group,
     read_particles,
+    read_predictions,
     read_split,
     read_tomograms,
 )
@@ -52,6 +54,12 @@ def test_tomograms_are_text_and_none_is_blank(tmp_path: Path) -> None:
         ("id;class\na;x\n", r"particles\.csv has no column 'id': it holds \['id;class'\]"),
         ("id,class\na,x\nb,x\na,y\n", r"particles\.csv: ids must be unique; repeated: \['a'\]"),
         ("id,class\na,x\nb,\nc, \n", r"particles\.csv: .*blank for ids \['b', 'c'\]"),
+        ("id,class\na,x\n ,x\n", r"particles\.csv: every volume needs an id; blank in lines \[3\]"),
+        ("id,class\na,x\na ,x\n", r"particles\.csv: ids must be unique; repeated: \['a'\]"),
+        (
+            "id,class\n" + "".join(f"{n},{n}\n" for n in range(128)),
+            r"particles\.csv has 128 classes, and masks hold at most 127: is '0' a class",
+        ),
         ("", r"particles\.csv"),  # an empty file
         ("id,class\n", r"particles\.csv"),  # a header and no rows
         ("id,class\na,x,y,z,1\nb,x,2\nc,d,e,f,g,h\n", r"particles\.csv"),  # ragged rows
@@ -62,6 +70,22 @@ def test_tomograms_are_text_and_none_is_blank(tmp_path: Path) -> None:
 def test_a_broken_table_is_named_with_its_fault(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_particles(table(tmp_path, text))
+
+
+def test_rows_longer_than_the_header_are_refused_whatever_is_made_of_warnings(
+    tmp_path: Path,
+) -> None:
+    path = table(tmp_path, "id,class,path\na,x,a.mrc,mask.mrc\nb,x,b.mrc,mask.mrc\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=r"particles\.csv has rows longer than its header"):
+            read_particles(path)
+
+
+def test_blanks_around_names_do_not_count(tmp_path: Path) -> None:
+    rows = read_particles(table(tmp_path, "id,class\na,cage\n b ,cage \n"))
+    assert rows["id"].tolist() == ["a", "b"]
+    assert rows["class"].tolist() == ["cage", "cage"]
 
 
 def test_class_names_stand_in_the_order_of_their_labels() -> None:
@@ -126,3 +150,28 @@ def test_a_split_of_another_table_is_refused(tmp_path: Path, rows: str) -> None:
     split.write_text("id,class,part\n" + rows)
     with pytest.raises(ValueError, match=r"split\.csv does not list the same ids .*rerun 'split'"):
         ParticleSet(particles, split)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("train", "training", r"split\.csv has the parts \['training'\], expected train, valid"),
+        (",part", ",fold", r"split\.csv has no column \['part'\].*rerun 'split'"),
+    ],
+)
+def test_a_split_with_strange_parts_is_refused(
+    tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    particles, split = particle_files(tmp_path)
+    split.write_text(split.read_text().replace(before, after))
+    with pytest.raises(ValueError, match=message):
+        ParticleSet(particles, split)
+
+
+def test_predictions_without_a_column_are_refused(tmp_path: Path) -> None:
+    particles, _ = particle_files(tmp_path)
+    path = tmp_path / "predictions.csv"
+    path.write_text("id,predicted\na,1\n")
+    message = r"predictions\.csv has no column \['guide', 'confidence'\].*rerun 'localize'"
+    with pytest.raises(ValueError, match=message):
+        read_predictions(path, read_particles(particles))

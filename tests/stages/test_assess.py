@@ -203,7 +203,8 @@ def spoil_masks(run: Run) -> None:
 
 
 def spoil_predictions(run: Run) -> None:
-    pd.DataFrame({"id": ["x"], "predicted": [1]}).to_csv(run.path("predictions.csv"), index=False)
+    table = pd.DataFrame({"id": ["x"], "predicted": [1], "guide": [1], "confidence": [1.0]})
+    table.to_csv(run.path("predictions.csv"), index=False)
 
 
 def spoil_metrics(run: Run) -> None:

@@ -77,3 +77,10 @@ def test_without_validation_masks_the_default_share_is_kept(data: TinySet) -> No
     data.run("binarize", FILES, default_fraction=0.0625)
     assert data.record("cut.json") == {"fraction": 0.0625, "validation_miou": {}}
     np.testing.assert_array_equal(data.stack("cut.mrcs")[4], 2 * best(4, 4))
+
+
+def test_maps_of_other_volumes_are_refused(data: TinySet, caplog: pytest.LogCaptureFixture) -> None:
+    data.write_stack("maps.mrcs", maps()[:4])
+    assert data.status("binarize", FILES) == 1
+    assert "maps.mrcs holds 4 volumes: expected one for each of the 5 rows" in caplog.text
+    assert not data.path("cut.mrcs").exists()

@@ -100,3 +100,12 @@ def test_without_validation_masks_the_default_weighs(data: TinySet) -> None:
     ranks = np.arange(64) / 63
     expected = (0.25 * ranks + 0.75 * ranks[::-1]).reshape(SHAPE)
     np.testing.assert_allclose(data.stack("merged.mrcs")[0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["gradcam.mrcs", "cooccurrence.mrcs"])
+def test_maps_of_other_volumes_are_refused(
+    data: TinySet, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    data.write_stack(name, np.stack([ramp(TOP)] * (len(PARTS) + 1)))
+    assert data.status("merge", FILES) == 1
+    assert f"{name} holds 6 volumes: expected one for each of the 5 rows" in caplog.text

@@ -101,3 +101,12 @@ def test_an_empty_class_map_gives_every_background_pair_and_a_warning(
     # Half of the 26 neighbours: 3 edges of 3 x 4 x 4, 6 diagonals of 3 x 3 x 4, 4 of 3 x 3 x 3.
     assert len(unpacked(pairs, "background", 1)) == 3 * 48 + 6 * 36 + 4 * 27
     assert "1 of 3 pseudo labels are empty" in caplog.text
+
+
+def test_class_maps_of_other_volumes_are_refused(
+    data: TinySet, caplog: pytest.LogCaptureFixture
+) -> None:
+    data.write_stack("pseudo.mrcs", class_maps()[:-1])
+    assert data.status("mine-pairs", {**FILES, "class_maps": "pseudo.mrcs"}) == 1
+    assert "pseudo.mrcs holds" in caplog.text
+    assert "rows of the particle table" in caplog.text

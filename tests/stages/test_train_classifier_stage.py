@@ -90,3 +90,9 @@ def test_test_volumes_and_their_classes_change_nothing_but_the_figures_on_test(
     # chance is the share of the largest class of all parts; it is only reported
     assert changed <= {"test_accuracy", "test_class_accuracy", "chance"}
     assert changed
+
+
+def test_a_single_class_teaches_nothing(data: TinySet, caplog: pytest.LogCaptureFixture) -> None:
+    data.write_tables([1] * len(LABELS), PARTS)
+    assert data.status("train-classifier", FILES) == 1
+    assert "particles.csv has one class, ['a']: a classifier learns from two or more" in caplog.text
