@@ -149,7 +149,7 @@ def test_a_stack_of_another_length_is_refused(tmp_path: Path) -> None:
 def test_only_standardised_volumes_are_volumes(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).standard_normal((3, 16, 16, 16)).astype(np.float32)
     assert len(open_volumes(stored(tmp_path, noise).path)) == 3
-    for wrong in (noise + 0.5, 3 * noise):
+    for wrong in (noise + 0.5, 3 * noise, noise * np.nan):
         with pytest.raises(
             ValueError, match=r"stack\.mrcs holds volumes of mean .* expected 0 and 1"
         ):

@@ -287,6 +287,14 @@ def test_results_survive_their_file(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(read_results(tmp_path / "results.csv"), results)
 
 
+def test_a_name_that_looks_like_a_gap_is_a_name(tmp_path: Path) -> None:
+    results = collect(list(rows(CONFIG)), everything(scores(0.2, 0.4, 0.6, 0.8)), CLASSES)
+    results.assign(dataset="NA", score="None").to_csv(tmp_path / "results.csv", index=False)
+    found = read_results(tmp_path / "results.csv")
+    assert set(found["dataset"]) == {"NA"}
+    assert set(found["score"]) == {"None"}
+
+
 def test_a_table_without_scores_is_no_table_of_results(tmp_path: Path) -> None:
     (tmp_path / "figures.csv").write_text("dataset,variant,method,figure,mean\n")
     with pytest.raises(ValueError, match=r"figures.csv .* also have \['score'\]; rerun 'tabulate'"):
