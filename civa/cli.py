@@ -67,19 +67,24 @@ VERBS = {
 }
 
 
-STOPPED = (
-    "stopped by SIGTERM: the job was cancelled or preempted, or reached its time limit (for "
-    "more: snakemake --set-resources RULE:runtime=MINUTES); a training goes on from its last "
-    "epoch when it is run again"
-)
+STOPPED = {
+    signal.SIGTERM: "the job was cancelled or preempted, or reached its time limit (for more: "
+    "snakemake --set-resources RULE:runtime=MINUTES); ",
+    signal.SIGINT: "somebody pressed Ctrl-C; ",
+    signal.SIGHUP: "its terminal was closed (nohup, tmux or a cluster keep it); ",
+}
 
 
 class Stopped(BaseException):
-    """The process was asked to end."""
+    """The process was asked to end, by a signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
 
 
 def _stop(number: int, frame: types.FrameType | None) -> None:
-    raise Stopped
+    raise Stopped(number)
 
 
 def stage_function(verb: str) -> typing.Callable[..., None]:
@@ -105,22 +110,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"civa {verb}: cannot write the log: {error}", file=sys.stderr)
         return 1
-    previous = signal.signal(signal.SIGTERM, _stop)
+    previous = {number: signal.getsignal(number) for number in STOPPED}
+    for number in (n for n, usual in previous.items() if usual != signal.SIG_IGN):
+        signal.signal(number, _stop)
     try:
         _run(verb, function, values, shlex.join(["civa", *arguments]))
     except (ValueError, OSError) as error:
         logger.error("civa %s: %s", verb, " ".join(str(error).split()))
         return 1
-    except Stopped:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already: no second interruption
-        logger.error("civa %s: %s", verb, STOPPED)
-        return 128 + signal.SIGTERM
+    except Stopped as stopped:
+        for number in STOPPED:  # it ends already: no second interruption
+            signal.signal(number, signal.SIG_IGN)
+        again = "a training goes on from its last epoch when it is run again"
+        reason = STOPPED[stopped.signal] + again
+        logger.error("civa %s: stopped by %s: %s", verb, stopped.signal.name, reason)
+        return 128 + stopped.signal
     except Exception as error:
         logger.exception("civa %s failed", verb)
         logger.error("civa %s: unexpected error, %s: %s", verb, type(error).__name__, error)
         return 1
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, usual in previous.items():
+            signal.signal(number, usual)
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()

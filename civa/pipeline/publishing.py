@@ -31,6 +31,7 @@ from pathlib import Path
 from civa.data.files import files_below, read_json, write_json
 from civa.pipeline.provenance import recorded_files
 
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # what asks a process to end
 # A private folder in a path; without it, the path is that of the product.
 PRIVATE = re.compile(r"\.[0-9a-f]{32}\.partial/")
 
@@ -39,33 +40,34 @@ class Superseded(ValueError):
     """Another run has taken over the products of this one."""
 
 
-class _SigtermHeld:
-    """Keep SIGTERM waiting while files are moved or cleaned up.
+class _SignalsHeld:
+    """Keep what asks the process to end waiting while files are moved or cleaned up.
 
-    The command line turns SIGTERM into an exception, which would break off a ``finally`` block too
+    The command line turns signals into exceptions, which would break off a ``finally`` block too
     and leave products half moved.  Where the system's default holds, or outside the main thread,
-    nothing is changed: SIGTERM ends the process, and the next run cleans up.
+    nothing is changed: the signal ends the process, and the next run cleans up.
     """
 
     def __init__(self) -> None:
-        self._is_held, self._has_come = True, False
-        self._handler = signal.getsignal(signal.SIGTERM)
+        self._is_held, self._have_come = True, list[int]()
         in_main_thread = threading.current_thread() is threading.main_thread()
-        self._is_active = callable(self._handler) and in_main_thread
+        handlers = {number: signal.getsignal(number) for number in ENDING}
+        self._handlers = {n: h for n, h in handlers.items() if callable(h) and in_main_thread}
 
-    def __enter__(self) -> "_SigtermHeld":
-        if self._is_active:
-            signal.signal(signal.SIGTERM, self._receive)
+    def __enter__(self) -> "_SignalsHeld":
+        for number in self._handlers:
+            signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._is_active and signal.getsignal(signal.SIGTERM) == self._receive:
-            signal.signal(signal.SIGTERM, self._handler)
-            self._deliver()
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) == self._receive:
+                signal.signal(number, handler)
+        self._deliver()
 
     @contextlib.contextmanager
     def let_through(self) -> Iterator[None]:
-        """Let SIGTERM interrupt the block, also one that came before."""
+        """Let signals interrupt the block, also those that came before."""
         try:
             self._is_held = False
             self._deliver()
@@ -75,22 +77,22 @@ class _SigtermHeld:
 
     def _receive(self, number: int, frame: types.FrameType | None) -> None:
         if self._is_held:
-            self._has_come = True
-        elif callable(self._handler):
-            self._handler(number, frame)
+            self._have_come.append(number)
+        else:
+            self._handlers[signal.Signals(number)](number, frame)
 
     def _deliver(self) -> None:
-        if self._has_come:
-            self._has_come = False
-            signal.raise_signal(signal.SIGTERM)
+        while self._have_come:
+            signal.raise_signal(self._have_come.pop(0))
 
 
 @contextlib.contextmanager
 def publishing(products: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
     """Hand out a private path for every product; move what was written there when all is done.
 
-    Whatever else the block writes beside its products moves with them.  SIGTERM interrupts the
-    block, but neither the moves nor the clean-up: it takes effect after them.
+    Whatever else the block writes beside its products moves with them.  Signals that ask the
+    process to end interrupt the block, but neither the moves nor the clean-up: they take effect
+    after them.
 
     Parameters
     ----------
@@ -115,12 +117,12 @@ def publishing(products: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
     token = uuid.uuid4().hex
     claim = products[0].with_name(f".{products[0].name}.claim")
     folders = {parent: _private(parent, token) for parent in {path.parent for path in products}}
-    with _SigtermHeld() as sigterm:
+    with _SignalsHeld() as signals:
         _take_over(claim, token, list(folders))
         try:
             for folder in folders.values():
                 folder.mkdir()
-            with sigterm.let_through():
+            with signals.let_through():
                 yield {path: folders[path.parent] / path.name for path in products}
             _refuse_to_delete(products)
             _move_all(claim, token, folders)
@@ -149,6 +151,12 @@ def _take_over(claim: Path, token: str, parents: Sequence[Path]) -> None:
 def _move_all(claim: Path, token: str, folders: Mapping[Path, Path]) -> None:
     """Move every file of the private folders to its place, as long as the claim holds."""
     _check_owner(claim, token)  # also where there is nothing to move
+    for parent, folder in folders.items():
+        for path in folder.iterdir():
+            target = parent / path.name
+            if target.exists() and target.is_dir() != path.is_dir():
+                kinds = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
+                raise ValueError(f"{target} is {kinds[0]}, expected {kinds[1]}: remove it")
     for parent, folder in folders.items():
         for path in sorted(folder.iterdir()):
             _check_owner(claim, token)

@@ -12,7 +12,7 @@ import pytest
 
 from civa.data.files import write_json
 from civa.pipeline.provenance import record_path
-from civa.pipeline.publishing import Superseded, publishing
+from civa.pipeline.publishing import ENDING, Superseded, publishing
 
 KILLED = []  # runs that never came to an end: a generator that is collected would clean up
 
@@ -153,30 +153,32 @@ class Asked(BaseException):
 
 @pytest.fixture
 def raising() -> Iterator[Any]:
-    """A handler of SIGTERM that raises, as the command line installs one."""
+    """A handler of signals that raises, as the command line installs one."""
 
     def stop(number: int, frame: object) -> None:
         raise Asked
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in ENDING}
     yield stop
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def ask_to_end(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_sigterm_waits_until_all_products_are_moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raising: Any
+@pytest.mark.parametrize("number", ENDING)
+def test_signals_wait_until_all_products_are_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raising: Any, number: int
 ) -> None:
     products = [tmp_path / name for name in "abc"]
-    before_each_move(monkeypatch, ask_to_end)
+    before_each_move(monkeypatch, lambda *_: os.kill(os.getpid(), number))
     with pytest.raises(Asked), publishing(products) as private:
         for product in products:
             private[product].write_text("whole")
     assert names(tmp_path) == ["a", "b", "c"]
-    assert signal.getsignal(signal.SIGTERM) is raising
+    assert signal.getsignal(number) is raising
 
 
 def test_sigterm_does_not_break_off_the_clean_up(
@@ -306,7 +308,12 @@ def test_files_that_come_into_a_folder_while_a_run_works_are_kept_too(tmp_path: 
 
 
 def test_a_file_never_replaces_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    with pytest.raises(IsADirectoryError), publishing([tmp_path / "out"]) as private:
-        private[tmp_path / "out"].write_text("masks")
-    assert (tmp_path / "out").is_dir()
+    first, folder = tmp_path / "a", tmp_path / "out"
+    first.write_text("old")
+    folder.mkdir()
+    message = r"out is a folder, expected a file: remove it"
+    with pytest.raises(ValueError, match=message), publishing([first, folder]) as private:
+        private[first].write_text("new")
+        private[folder].write_text("masks")
+    assert folder.is_dir()
+    assert first.read_text() == "old"  # all or nothing

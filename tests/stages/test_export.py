@@ -24,7 +24,7 @@ from civa.pipeline.provenance import record_path
 # Four blobs that are not in one plane: in no orientation is this its own mirror image, and as it
 # stands here its flips correlate with it at 0.24 at most.
 SHAPE = blobs((4, 4, 1, 1.4), (-1, -4, 3, 1.8), (2, 0, -5, 1.6), (-5, 1, -1, 1.5))
-IDS = ["007", "1e5", "part 3", "it's", "../x@y", "", "é", "a#b"]
+IDS = ["007", "1e5", "part 3", "it's", "../x@y", ",@", "é", "a#b"]
 
 
 def write_data(folder: Path, boxes: np.ndarray, matrices: np.ndarray, shifts: np.ndarray) -> None:
