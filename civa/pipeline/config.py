@@ -31,6 +31,39 @@ DEFAULT_BOX_VOXELS = 32  # the paper's, and the default of `civa simulate`
 BASE = "civa-net"  # the variant that overrides nothing
 
 
+def _is_integer(_: object, value: object) -> bool:
+    """2.0 is none: as a flag of a stage it would be refused, in the middle of a run."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    """Tell whether a value is a finite number, unlike .nan and .inf, which YAML has too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
+
+
+class _EveryKeyOnce(yaml.SafeLoader):
+    """Refuses a mapping that names a key twice, of which YAML's readers drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key '{key.value}' stands twice: keep one",
+                    problem_mark=key.start_mark,
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read a configuration file and check it.
 
@@ -39,13 +72,24 @@ def load(path: Path) -> dict[str, Any]:
     ValueError
         If the file is missing, is no YAML mapping, or fails `check`.
     """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        message = " ".join(str(error).split())
-        raise ValueError(f"{path} is not a readable YAML file ({message})") from error
+    config = read(path)
     check(config, source=str(path))
     return config
+
+
+def read(path: Path) -> Any:
+    """Read a YAML file in which every key stands once.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, is no YAML, or names a key twice; with the line.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _EveryKeyOnce)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        message = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a readable YAML file ({message})") from error
 
 
 def check(config: Any, *, source: str = "config.yaml") -> None:
@@ -57,7 +101,7 @@ def check(config: Any, *, source: str = "config.yaml") -> None:
         With one message that names the key, the value, what was expected and the remedy.
     """
     schema = read_schema()
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
+    errors = Validator(schema).iter_errors(config)
     first = jsonschema.exceptions.best_match(errors)
     if first is not None:
         where = ".".join(str(step) for step in first.absolute_path) or "top level"

@@ -61,6 +61,11 @@ class Cost:
         return max([1, *asked])
 
 
+# What grows with the number of volumes where stacks stream: tables, and what a heap loses between
+# buffers.  Measured from 1,000 to 16,000 volumes (`bench/memory.py`; docs/log.md, 28 November):
+# at most 9 kB per volume.  Larger figures below are of before stages streamed.
+TABLES_MB = 0.01
+
 # fixed_mb is at least what a stage occupies once it has imported all it needs: 70 MB with numpy and
 # pandas, 130 with scipy or matplotlib, 310 with torch.  What was measured beyond that, and
 # does not grow with the number of volumes, is taken to grow with the box, but for stages that draw.
@@ -69,27 +74,35 @@ COSTS = {
     "collect": Cost(100, 100, 0.3, 0.003),
     "import_volumes": Cost(100, 100, 0.3, 0.01),
     "split": Cost(200, 0, 0, 0),
-    "train_classifier": Cost(350, 100, 0.6, 0.008, activations_mb=200, epochs=24, gpu=True),
-    "localize": Cost(350, 200, 0.6, 0.02, batches={"batch_size": 32}, gpu=True),
-    "cooccur": Cost(350, 2000, 0.6, 0.04, batches={"batch_size": 8, "group_size": 16}, gpu=True),
-    "merge": Cost(350, 50, 0.7, 0.02),
-    "binarize": Cost(100, 100, 0.7, 0.01),
-    "mine_pairs": Cost(350, 50, 1.1, 0.006),
-    "train_iva": Cost(350, 100, 0.6, 0.035, activations_mb=200, epochs=6, gpu=True),
-    "segment": Cost(350, 100, 0.7, 0.02, activations_mb=200, batches={"batch_size": 32}, gpu=True),
-    "crf": Cost(150, 750, 4.0, 0.1),
+    "train_classifier": Cost(350, 250, TABLES_MB, 0.008, activations_mb=200, epochs=24, gpu=True),
+    "localize": Cost(350, 500, TABLES_MB, 0.02, batches={"batch_size": 32}, gpu=True),
+    "cooccur": Cost(
+        350, 2000, TABLES_MB, 0.04, batches={"batch_size": 8, "group_size": 16}, gpu=True
+    ),
+    "merge": Cost(350, 250, TABLES_MB, 0.02),
+    "binarize": Cost(100, 100, TABLES_MB, 0.01),
+    "mine_pairs": Cost(350, 50, TABLES_MB, 0.006),
+    "train_iva": Cost(350, 450, TABLES_MB, 0.035, activations_mb=200, epochs=6, gpu=True),
+    "segment": Cost(
+        350, 650, TABLES_MB, 0.02, activations_mb=200, batches={"batch_size": 32}, gpu=True
+    ),
+    "crf": Cost(150, 750, TABLES_MB, 0.1),
     "average": Cost(350, 550, 0.6, 0.2, gpu=True),
     "align": Cost(350, 550, 0.6, 0.1, gpu=True),
     "map_back": Cost(350, 250, 0.7, 0.02),
-    "train_voxresnet_full": Cost(350, 100, 0.9, 0.042, activations_mb=300, epochs=200, gpu=True),
-    "train_voxresnet_pseudo": Cost(350, 100, 0.9, 0.032, activations_mb=300, epochs=200, gpu=True),
-    "train_voxresnet_consensus": Cost(
-        350, 100, 0.9, 0.032, activations_mb=300, epochs=200, gpu=True
+    "train_voxresnet_full": Cost(
+        350, 400, TABLES_MB, 0.042, activations_mb=300, epochs=200, gpu=True
     ),
-    "train_unet_slice": Cost(350, 100, 1.1, 0.066, activations_mb=300, epochs=50, gpu=True),
-    "apply_segmenter": Cost(350, 250, 0.6, 0.04, activations_mb=300, gpu=True),
-    "trivial": Cost(100, 100, 1.4, 0.04),
-    "score": Cost(100, 200, 0.3, 0.005),
+    "train_voxresnet_pseudo": Cost(
+        350, 400, TABLES_MB, 0.032, activations_mb=300, epochs=200, gpu=True
+    ),
+    "train_voxresnet_consensus": Cost(
+        350, 400, TABLES_MB, 0.032, activations_mb=300, epochs=200, gpu=True
+    ),
+    "train_unet_slice": Cost(350, 400, TABLES_MB, 0.066, activations_mb=300, epochs=50, gpu=True),
+    "apply_segmenter": Cost(350, 350, TABLES_MB, 0.04, activations_mb=300, gpu=True),
+    "trivial": Cost(100, 200, TABLES_MB, 0.04),
+    "score": Cost(100, 200, TABLES_MB, 0.005),
     "assess": Cost(150, 250, 0.6, 0.02),
     "plot_overview": Cost(450, 50, 0.5, 0.02),
     "plot_comparison": Cost(450, 50, 0.5, 0.02),

@@ -55,6 +55,37 @@ def test_shipped_configurations_pass(path: str) -> None:
     civa_config.load(ROOT / path)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: [1]\nsplit: {seed: 1}\nsplit: {seed: 2}\n", r"'split' stands twice.* line 3"),
+        ("seeds: [1]\nsplit:\n  seed: 1\n  seed: 2\n", r"'seed' stands twice.* line 4"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"mine\.yaml .*the key " + message):
+        civa_config.load(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"simulation__shards": 2.0}, r"simulation\.shards: 2\.0 is not of type 'integer'"),
+        ({"seeds": [1.0]}, r"seeds\.0: 1\.0 is not of type 'integer'"),
+        ({"simulation__max_shift_voxels": float("inf")}, r"inf is not of type 'number'"),
+        ({"crf__smooth_weight": float("nan")}, r"crf\.smooth_weight: nan is not of type"),
+    ],
+)
+def test_numbers_are_finite_and_whole_ones_have_no_point(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        civa_config.check(changed(**changes))
+
+
 def test_examples_pass_once_their_files_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
