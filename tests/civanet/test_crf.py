@@ -282,7 +282,8 @@ def test_workers_open_their_volumes_themselves(
     table = pd.DataFrame({"id": [f"v{row}" for row in range(n)], "class": "a", "label": 1})
     write_csv(tmp_path / "particles", table)
     write_csv(tmp_path / "split", table[["id", "class"]].assign(part="test"))
-    write_csv(tmp_path / "predictions", table[["id", "label"]].assign(guide=1))
+    said = table[["id", "label"]].assign(predicted=1, guide=1, confidence=1.0)
+    write_csv(tmp_path / "predictions", said)
     write_json(tmp_path / "cut", choice)
     inputs = [tmp_path / x for x in ("v", "s", "p", "cut", "m", "particles", "split")]
     products = {"out": tmp_path / "out", "choice": tmp_path / "choice"}
