@@ -144,10 +144,11 @@ class Validation:
         rows
             (m,) positions of some validation volumes; all by default.
         """
-        scores: list[NDArray[np.float64]] = []  # (candidates, b) each
+        # (candidates, b) each; small arrays would pin places among the buffers of the maps
+        scores: list[list[list[float]]] = []
         for part in self._truth.batches(self.indices if rows is None else rows):
             truth = self._truth[part] > BACKGROUND  # (b, d, h, w)
-            scores.append(np.array([self._iou(found, truth, part) for found in masks(part)]))
+            scores.append([self._iou(found, truth, part).tolist() for found in masks(part)])
         return [100 * float(np.mean(row)) for row in np.concatenate(scores, axis=1)]
 
     def _iou(self, found: NDArray, truth: NDArray, part: NDArray) -> NDArray[np.float64]:

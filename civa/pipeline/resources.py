@@ -63,7 +63,7 @@ class Cost:
 
 # What grows with the number of volumes where stacks stream: tables, and what a heap loses between
 # buffers.  Measured from 1,000 to 16,000 volumes (`bench/memory.py`; docs/log.md, 28 November):
-# at most 9 kB per volume.  Larger figures below are of before stages streamed.
+# at most 6 kB per volume.  Larger figures below are of before stages streamed.
 TABLES_MB = 0.01
 
 # fixed_mb is at least what a stage occupies once it has imported all it needs: 70 MB with numpy and

@@ -91,7 +91,7 @@ def test_no_stage_asks_for_less_than_was_measured() -> None:
     measured = {"train_classifier": 1195, "localize": 996, "cooccur": 2338, "train_iva": 1095}
     measured |= {"segment": 1310, "train_unet_slice": 1679, "train_voxresnet_full": 1490}
     # ... and stages that read stacks a few volumes at a time (bench/memory.py; docs/log.md)
-    measured |= {"merge": 591, "binarize": 166, "mine_pairs": 346, "crf": 517, "score": 154}
+    measured |= {"merge": 501, "binarize": 166, "mine_pairs": 346, "crf": 517, "score": 154}
     measured |= {"trivial": 260, "apply_segmenter": 685, "average": 1137, "align": 752}
     measured |= {"map_back": 616, "calibrate": 424}
     for stage, peak_mb in measured.items():
