@@ -27,7 +27,8 @@ def read_particles(path: Path) -> "pd.DataFrame":
     """Read a particle table: one row per volume, in the order of the stack.
 
     Columns ``id``, ``class`` and, where there is one, ``tomogram`` are text (so that ``007`` stays
-    ``007``), without blanks around it; ``label`` is the class's integer, 1 for the first class.
+    ``007``); ids and classes come without blanks around them (tomograms: `read_tomograms`).
+    ``label`` is the class's integer, 1 for the first class.
 
     Raises
     ------
