@@ -22,6 +22,8 @@ from typing import Any
 
 from civa import __version__
 from civa.pipeline.commands import describe
+from civa.pipeline.provenance import digests, write_record
+from civa.pipeline.publishing import ENDING, PRIVATE, publishing
 from civa.pipeline.signatures import Parameter, signature, stage_module
 
 if typing.TYPE_CHECKING:
@@ -67,14 +69,6 @@ VERBS = {
 }
 
 
-STOPPED = {
-    signal.SIGTERM: "the job was cancelled or preempted, or reached its time limit (for more: "
-    "snakemake --set-resources RULE:runtime=MINUTES); ",
-    signal.SIGINT: "somebody pressed Ctrl-C; ",
-    signal.SIGHUP: "its terminal was closed (nohup, tmux or a cluster keep it); ",
-}
-
-
 class Stopped(BaseException):
     """The process was asked to end, by a signal."""
 
@@ -110,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"civa {verb}: cannot write the log: {error}", file=sys.stderr)
         return 1
-    previous = {number: signal.getsignal(number) for number in STOPPED}
+    previous = {number: signal.getsignal(number) for number in ENDING}
     for number in (n for n, usual in previous.items() if usual != signal.SIG_IGN):
         signal.signal(number, _stop)
     try:
@@ -119,10 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.error("civa %s: %s", verb, " ".join(str(error).split()))
         return 1
     except Stopped as stopped:
-        for number in STOPPED:  # it ends already: no second interruption
+        for number in ENDING:  # it ends already: no second interruption
             signal.signal(number, signal.SIG_IGN)
         again = "a training goes on from its last epoch when it is run again"
-        reason = STOPPED[stopped.signal] + again
+        reason = f"{ENDING[stopped.signal]}; {again}"
         logger.error("civa %s: stopped by %s: %s", verb, stopped.signal.name, reason)
         return 128 + stopped.signal
     except Exception as error:
@@ -155,12 +149,6 @@ def _overwriting(verb: str, values: Mapping[str, Any]) -> str:
 def _run(
     verb: str, function: typing.Callable[..., None], values: dict[str, Any], command: str
 ) -> None:
-    from civa.pipeline.provenance import (  # pandas is slow to import: not for --help
-        digests,
-        write_record,
-    )
-    from civa.pipeline.publishing import publishing
-
     kinds = {parameter.name: parameter.kind for parameter in signature(verb).parameters}
     settings = {name: value for name, value in values.items() if kinds[name] == "setting"}
     read = digests(_paths(value for name, value in values.items() if kinds[name] == "input"))
@@ -285,8 +273,6 @@ class _Formatter(logging.Formatter):
     """Names products by the place where they belong, not by where they are being written."""
 
     def format(self, record: logging.LogRecord) -> str:
-        from civa.pipeline.publishing import PRIVATE
-
         return PRIVATE.sub("", super().format(record))
 
 

@@ -3,8 +3,7 @@
 # Snakemake has no public way to the jobs of a plan or to those that failed, so these functions look
 # at its inside.  Runs were tried with 9.27.1, dry runs also with 9.0.1, 9.3.5, 9.9.0, 9.14.8, 9.20.0
 # and 9.26.1; with another version a message may be missing, and one line says so, but nothing that is
-# said here can end a run.  What can is `refuse_paths`, before anything is submitted.  The executor
-# of SLURM (tried with 2.8.0) is mended where it would forget its jobs.
+# said here can end a run.
 
 import atexit
 import functools
@@ -15,8 +14,6 @@ from pathlib import Path
 
 import snakemake
 from snakemake.exceptions import WorkflowError
-
-from civa.pipeline.slurm import check_paths, keep_asking
 
 TRIED_WITH = "9.0.1 to 9.27.1"
 
@@ -144,22 +141,6 @@ def print_plan():
                 refuse_paths()
             except WorkflowError as error:
                 print(f"\nNothing would be submitted: {error}")
-
-
-def refuse_paths():
-    """Stop before anything is submitted where jobs would not find what they are started with."""
-    try:
-        check_paths(sys.executable, [Path.cwd(), *map(Path, workflow.configfiles)])
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
-
-
-@never_fatal("a run that outlasts an absence of SLURM's controller")
-def outlast_controller():
-    """Let the executor of SLURM keep its jobs while nobody answers for them."""
-    executor = sys.modules.get("snakemake_executor_plugin_slurm")
-    if executor is not None:
-        keep_asking(executor)
 
 
 BEGUN = time.time()

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from civa.consensus.poses import Matrices, read_poses
+from civa.consensus.poses import Matrices, to_matrices
+from civa.data.particles import check_ids
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class AlignmentTable:
         ValueError
             If it does not list exactly the volumes of ``particles``, in their order.
         """
-        table, matrices, offsets = read_poses(path, particles)
+        table = pd.read_csv(path, dtype={"id": str, "class": str}, keep_default_na=False)
+        check_ids(path, table, particles, stage="align")
+        quaternions = table[[f"quaternion_{axis}" for axis in "xyzw"]].to_numpy(dtype=float)
         return cls(
             table=table,
             averages=table["average"].to_numpy(dtype=np.int64),
             labels=table["label"].to_numpy(dtype=np.int64),
             is_outlier=table["misfit"].to_numpy() == 1,
-            matrices=matrices,
-            offsets=offsets,
+            matrices=to_matrices(Rotation.from_quat(quaternions)),
+            offsets=table[[f"shift_{axis}" for axis in "zyx"]].to_numpy(dtype=float),
         )

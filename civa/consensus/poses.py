@@ -6,14 +6,10 @@ reference + centre, both measured in voxels from the middle of their box.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-
-from civa.data.particles import check_ids
 
 Matrices = NDArray[np.float64]
 
@@ -149,24 +145,3 @@ def pose_columns(matrices: Matrices, offsets: NDArray[np.float64]) -> dict[str, 
     quaternions = to_rotations(matrices).as_quat(canonical=True)
     shifts = {f"shift_{axis}": offsets[:, i] for i, axis in enumerate("zyx")}
     return {**shifts, **{f"quaternion_{axis}": quaternions[:, i] for i, axis in enumerate("xyzw")}}
-
-
-def read_poses(
-    path: Path, particles: pd.DataFrame
-) -> tuple[pd.DataFrame, Matrices, NDArray[np.float64]]:
-    """Read an alignment: its table, and from it the poses.
-
-    Returns
-    -------
-    The table, matrices (n, 3, 3), and offsets (n, 3) from the middle, z, y, x, in voxels.
-
-    Raises
-    ------
-    ValueError
-        If the table does not list exactly the volumes of ``particles``, in their order.
-    """
-    table = pd.read_csv(path, dtype={"id": str, "class": str}, keep_default_na=False)
-    check_ids(path, table, particles, stage="align")
-    quaternions = table[[f"quaternion_{axis}" for axis in "xyzw"]].to_numpy(dtype=float)
-    offsets = table[[f"shift_{axis}" for axis in "zyx"]].to_numpy(dtype=float)
-    return table, to_matrices(Rotation.from_quat(quaternions)), offsets

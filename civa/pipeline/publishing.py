@@ -31,7 +31,13 @@ from pathlib import Path
 from civa.data.files import files_below, read_json, write_json
 from civa.pipeline.provenance import recorded_files
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # what asks a process to end
+# What asks a process to end -> why it may have come.
+ENDING = {
+    signal.SIGTERM: "the job was cancelled or preempted, or reached its time limit (for more: "
+    "snakemake --set-resources RULE:runtime=MINUTES)",
+    signal.SIGINT: "somebody pressed Ctrl-C",
+    signal.SIGHUP: "its terminal was closed (nohup, tmux or a cluster keep it)",
+}
 # A private folder in a path; without it, the path is that of the product.
 PRIVATE = re.compile(r"\.[0-9a-f]{32}\.partial/")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from civa.consensus.poses import read_poses, relion_angles_deg, relion_origins_angstrom
+from civa.consensus.alignment_table import AlignmentTable
+from civa.consensus.poses import relion_angles_deg, relion_origins_angstrom
 from civa.data.files import read_json
 from civa.data.particles import read_particles
 from civa.data.stack import Stack
@@ -69,9 +70,10 @@ def run(
         If the files do not belong together, or no volume is left.
     """
     data = read_particles(particles)
-    table, matrices, offsets = read_poses(alignment, data)
+    aligned = AlignmentTable.read(alignment, data)
     stack = Stack.open(volumes)
     voxel_size = stack.voxel_size_angstrom
+    table = aligned.table
     if len(stack) != len(table):
         raise ValueError(
             f"{volumes} holds {len(stack)} volumes, but {alignment} lists {len(table)}: give the "
@@ -82,8 +84,8 @@ def run(
     names = [_file_name(row, table["id"][row]) for row in rows]
     for row, name in zip(rows, names, strict=True):
         write_volume(folder / name, _for_relion(stack[row]), voxel_size_angstrom=voxel_size)
-    angles = relion_angles_deg(matrices[rows])
-    origins = relion_origins_angstrom(offsets[rows], voxel_size)
+    angles = relion_angles_deg(aligned.matrices[rows])
+    origins = relion_origins_angstrom(aligned.offsets[rows], voxel_size)
     listed = _particles(table.iloc[rows], names, angles, origins)
     write_star(
         folder / "particles.star",

@@ -21,8 +21,8 @@ from civa.training.loop import (
     fit,
     pick_schedule,
     place,
-    random_flips,
     set_up_torch,
+    training_boxes,
 )
 from civa.training.weights import save_weights
 
@@ -82,11 +82,10 @@ def run(
     weights_of_classes = (counts.sum() / (len(counts) * counts)).to(device) if balance else None
 
     def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-        axes = random_flips(generator) if flips else ()
         rows = train[batch.numpy()]
-        boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
+        boxes, _ = training_boxes(stack, rows, generator, flips=flips, device=device)
         with autocast(device):
-            scores = model(boxes.flip(axes).to(device))
+            scores = model(boxes)
             return classification_loss(scores, targets[rows].to(device), weights_of_classes)
 
     accuracy = partial(_accuracy, model, stack, data, device)

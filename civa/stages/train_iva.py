@@ -19,8 +19,8 @@ from civa.training.loop import (
     fit,
     pick_schedule,
     place,
-    random_flips,
     set_up_torch,
+    training_boxes,
 )
 from civa.training.weights import save_weights
 
@@ -62,11 +62,11 @@ def run(
     model = place(AffinityNetwork(width, flat_kernels=flat_kernels), device)
 
     def batch_loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-        axes = random_flips(generator) if flips else ()
         numbers = batch.numpy()
-        boxes = torch.from_numpy(stack[sampled.indices[numbers]]).unsqueeze(1)  # (b, 1, d, h, w)
+        rows = sampled.indices[numbers]
+        boxes, axes = training_boxes(stack, rows, generator, flips=flips, device=device)
         with autocast(device):
-            logits = model(boxes.flip(axes).to(device)).flip(axes)
+            logits = model(boxes).flip(axes)
         boundary, background = torch.from_numpy(sampled[numbers]).to(device)
         return affinity_loss(logits.float(), boundary, background, groups)
 

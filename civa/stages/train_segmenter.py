@@ -31,8 +31,8 @@ from civa.training.loop import (
     fit,
     pick_schedule,
     place,
-    random_flips,
     set_up_torch,
+    training_boxes,
 )
 from civa.training.weights import save_weights
 
@@ -143,11 +143,10 @@ def _batch_loss(
     """Loss of a batch, given by positions (b,) in the volumes (m,) to train on."""
 
     def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-        axes = random_flips(generator) if flips else ()
         rows = train[batch.numpy()]
-        boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
+        boxes, axes = training_boxes(stack, rows, generator, flips=flips, device=device)
         with autocast(device):
-            scores = model(boxes.flip(axes).to(device))
+            scores = model(boxes)
         wanted = teacher.targets(rows).flip(axes).long().to(device)
         return segmentation_loss([s.float() for s in scores], wanted)
 

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from civa.data.stack import Stack
 from civa.training.checkpoint import Checkpoint, Progress
 
 logger = logging.getLogger(__name__)
@@ -138,6 +141,26 @@ def random_flips(generator: torch.Generator) -> tuple[int, ...]:
     """Draw which of the last three axes to mirror; mirrors keep the missing wedge in place."""
     draws = torch.rand(3, generator=generator)
     return tuple(axis for axis, draw in zip((-3, -2, -1), draws, strict=True) if draw < 0.5)
+
+
+def training_boxes(
+    stack: Stack,
+    rows: NDArray[np.int64],
+    generator: torch.Generator,
+    *,
+    flips: bool,
+    device: torch.device,
+) -> tuple[Tensor, tuple[int, ...]]:
+    """Read volumes (b,) of a stack, with ``flips`` mirrored along axes that are drawn at random.
+
+    Returns
+    -------
+    The volumes (b, 1, d, h, w) on a device, and the axes, from the last: what is learned of them
+    is mirrored along the same ones.
+    """
+    axes = random_flips(generator) if flips else ()
+    boxes = torch.from_numpy(stack[rows]).unsqueeze(1)  # (b, 1, d, h, w)
+    return boxes.flip(axes).to(device), axes
 
 
 def _optimizer(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:

@@ -12,7 +12,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 from synthetic import EDGE, SHAPES, VOXEL, blobs, turned
 
-from civa.consensus.poses import pose_columns, read_poses, to_matrices
+from civa.consensus.alignment_table import AlignmentTable
+from civa.consensus.poses import pose_columns, to_matrices
 from civa.data.files import read_json, write_csv, write_json
 from civa.data.particles import PARTS, UNANNOTATED
 from civa.data.stack import Stack, read_stack, write_stack
@@ -176,16 +177,16 @@ def test_averages_are_maps_of_every_class_with_half_sets_that_agree(finished: Da
 
 def test_poses_turn_the_average_onto_the_particles(finished: Data) -> None:
     table = pd.read_csv(finished.path("alignment.csv"), dtype={"id": str})
-    _, matrices, offsets = read_poses(finished.path("alignment.csv"), table)
+    aligned = AlignmentTable.read(finished.path("alignment.csv"), table)
     # The average has an orientation of its own; relative turns of two particles have none.
     for rows in (slice(0, 22), slice(22, 44)):
-        found, truth = matrices[rows], finished.matrices[rows]
+        found, truth = aligned.matrices[rows], finished.matrices[rows]
         frames = truth.transpose(0, 2, 1) @ found  # the same for all, if all is right
         trace = np.einsum("nij,mij->nm", frames, frames)
         apart = np.rad2deg(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
         assert np.median(apart) < 18  # of random ones 126
         # and a middle of its own: the same displacement in its frame for all
-        moved = np.einsum("nij,ni->nj", found, offsets[rows] - finished.shifts[rows])
+        moved = np.einsum("nij,ni->nj", found, aligned.offsets[rows] - finished.shifts[rows])
         middle = np.median(moved, axis=0)
         assert np.median(np.linalg.norm(moved - middle, axis=1)) < 1
         assert np.linalg.norm(middle) < 3
@@ -406,4 +407,4 @@ def test_poses_of_other_volumes_are_refused(finished: Data, tmp_path: Path) -> N
     table = pd.read_csv(finished.path("alignment.csv"), dtype={"id": str})
     write_csv(tmp_path / "other.csv", table.iloc[::-1])
     with pytest.raises(ValueError, match=r"does not list the same ids .* rerun 'align'"):
-        read_poses(tmp_path / "other.csv", table)
+        AlignmentTable.read(tmp_path / "other.csv", table)

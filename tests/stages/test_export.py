@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 from synthetic import EDGE, VOXEL, blobs, turned
 
 from civa.cli import main
-from civa.consensus.poses import from_relion_angles_deg, pose_columns, read_poses, to_matrices
+from civa.consensus.alignment_table import AlignmentTable
+from civa.consensus.poses import from_relion_angles_deg, pose_columns, to_matrices
 from civa.data.files import read_json, write_csv, write_json
 from civa.data.stack import write_stack
 from civa.data.star import read_star
@@ -94,11 +95,11 @@ def test_every_volume_has_a_file_and_a_pose(data: Path) -> None:
     assert listed["rlnClassNumber"].tolist() == [1, 2, 3] * 3
     assert listed["rlnLogLikeliContribution"].tolist() == [40] * 9
     particles = pd.read_csv(data / "particles.csv", dtype={"id": str}, keep_default_na=False)
-    _, matrices, offsets = read_poses(data / "alignment.csv", particles)
+    aligned = AlignmentTable.read(data / "alignment.csv", particles)
     angles = listed[["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"]].to_numpy()
-    assert from_relion_angles_deg(angles) == pytest.approx(matrices, abs=1e-7)
+    assert from_relion_angles_deg(angles) == pytest.approx(aligned.matrices, abs=1e-7)
     origins = listed[["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"]].to_numpy()
-    assert origins == pytest.approx(-VOXEL * offsets[:, ::-1], abs=1e-6)
+    assert origins == pytest.approx(-VOXEL * aligned.offsets[:, ::-1], abs=1e-6)
 
 
 def test_files_are_single_volumes_with_safe_names(data: Path) -> None:
