@@ -11,7 +11,16 @@ import civa
 PACKAGE = Path(civa.__file__).parent
 # A room may import from itself and from the rooms before it.  `stages` stands beside `cli`.
 ORDER = (
-    *("optics", "data", "simulation", "training", "civanet", "consensus"),
+    *(
+        "optics",
+        "data",
+        "particle_lists",
+        "tomograms",
+        "simulation",
+        "training",
+        "civanet",
+        "consensus",
+    ),
     *("evaluation", "pipeline", "report", "stages", "cli", "__main__"),
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")

@@ -71,7 +71,7 @@ class Stack:
         try:
             with mrcfile.mmap(path, mode="r") as mrc:
                 data = mrc.data
-                voxel_size = voxel_size_of(path, mrc) if data is not None else 0.0
+                voxel_size = voxel_size_of(path, mrc.header) if data is not None else 0.0
         except (ValueError, OSError) as error:
             raise ValueError(f"{path} is not a readable MRC stack ({error})") from error
         if data is None or data.ndim != 4:

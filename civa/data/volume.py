@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from civa.data.files import replacing
+from civa.data.mrc import as_zyx
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ def read_volume(path: Path, *, voxel_size_angstrom: float | None = None) -> tupl
         or has an unusable voxel size.
     """
     with _open_permissively(path) as mrc:
-        data = np.asarray(mrc.data).copy()
-        voxel_size = voxel_size_of(path, mrc, override=voxel_size_angstrom)
+        data = as_zyx(np.asarray(mrc.data), mrc.header, source=str(path)).copy()
+        voxel_size = voxel_size_of(path, mrc.header, override=voxel_size_angstrom)
     if data.ndim != 3:
         raise ValueError(f"{path} has shape {data.shape}: expected one volume (z, y, x)")
     if not np.isfinite(data).all():
@@ -77,8 +78,14 @@ def read_shape(path: Path) -> tuple[int, int, int]:
     ValueError
         If the file is missing or has no whole header.
     """
+    header = read_header(path)
+    return int(header.nz), int(header.ny), int(header.nx)
+
+
+def read_header(path: Path) -> np.recarray:
+    """Read the header of an MRC file; no voxel is read.  Errors are those of `read_shape`."""
     with _open_permissively(path, header_only=True) as mrc:
-        return int(mrc.header.nz), int(mrc.header.ny), int(mrc.header.nx)
+        return mrc.header
 
 
 def _open_permissively(path: Path, *, header_only: bool = False) -> mrcfile.mrcfile.MrcFile:
@@ -95,9 +102,7 @@ def _open_permissively(path: Path, *, header_only: bool = False) -> mrcfile.mrcf
     return mrc
 
 
-def voxel_size_of(
-    path: Path, mrc: mrcfile.mrcfile.MrcFile, *, override: float | None = None
-) -> float:
+def voxel_size_of(path: Path, header: np.recarray, *, override: float | None = None) -> float:
     """Return the size of the voxels that a header states, in ångström, or what overrides it.
 
     Raises
@@ -105,7 +110,9 @@ def voxel_size_of(
     ValueError
         If it is not one cubic size of at least `SMALLEST_VOXEL_ANGSTROM`.
     """
-    sizes = [float(mrc.voxel_size[axis]) for axis in ("x", "y", "z")]
+    counts = [max(int(header[name]), 1) for name in ("mx", "my", "mz")]  # 0 where not stated
+    edges = [float(header.cella[axis]) for axis in ("x", "y", "z")]
+    sizes = [edge / count for edge, count in zip(edges, counts, strict=True)]
     if override is not None:
         sizes = [override]
     is_cubic = max(sizes) - min(sizes) <= 1e-3 * max(sizes)

@@ -1,0 +1,112 @@
+"""A tomogram on disk, of which windows are read."""
+
+import bz2
+import contextlib
+import gzip
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mrcfile.utils
+import numpy as np
+from numpy.typing import NDArray
+
+from civa.data.mrc import as_zyx
+from civa.data.volume import read_header, voxel_size_of
+
+# Endings of compressed files -> what opens them.
+PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
+
+
+@dataclass(frozen=True)
+class Tomogram:
+    """A tomogram whose voxels stay on disk.
+
+    Attributes
+    ----------
+    path
+        The file: MRC of any mode, uncompressed.
+    shape
+        (d, h, w).
+    voxel_size_angstrom
+        Edge of a voxel, Å.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    voxel_size_angstrom: float
+    _header: np.recarray
+
+    @classmethod
+    def open(cls, path: Path, *, voxel_size_angstrom: float | None = None) -> "Tomogram":
+        """Read what the header of a tomogram says; no voxel is read.
+
+        Parameters
+        ----------
+        voxel_size_angstrom
+            Overrides the header's voxel size.
+
+        Raises
+        ------
+        ValueError
+            If the file is missing, cut short or no single volume, if its voxels are no real
+            numbers, or if its voxel size cannot be used.
+        """
+        header = read_header(path)
+        voxel_size = voxel_size_of(path, header, override=voxel_size_angstrom)
+        opened = cls(path, (0, 0, 0), voxel_size, header)
+        try:
+            voxels = opened._voxels()
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"{path} is no tomogram that can be read ({error}): expected one volume in MRC; "
+                "fetch or copy it again"
+            ) from error
+        if voxels.ndim != 3:
+            raise ValueError(f"{path} is {voxels.shape}: expected one volume (z, y, x)")
+        return cls(path, voxels.shape, voxel_size, header)
+
+    def window(self, corner: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read the voxels from a corner z, y, x up to, not including, another."""
+        part = tuple(slice(first, last) for first, last in zip(corner, stop, strict=True))
+        # Mapped anew each time: pages that stay mapped would count as memory of this process.
+        return self._voxels()[part].astype(np.float32)
+
+    def _voxels(self) -> NDArray:
+        stored = mrcfile.utils.data_shape_from_header(self._header)
+        dtype = mrcfile.utils.data_dtype_from_header(self._header)
+        offset = self._header.nbytes + int(self._header.nsymbt)
+        mapped = np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=stored)
+        return as_zyx(mapped, self._header, source=str(self.path))
+
+
+@contextlib.contextmanager
+def unpacked(path: Path, folder: Path) -> Iterator[Path]:
+    """Yield a file whose windows can be read: itself, or what a compressed one holds.
+
+    Parameters
+    ----------
+    path
+        A file, compressed where its name ends in ``.gz`` or ``.bz2``.
+    folder
+        Where there is room for what a compressed file holds, until the block ends.
+
+    Raises
+    ------
+    ValueError
+        If a compressed file cannot be read to its end.
+    """
+    if path.suffix not in PACKED:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked.") as temporary:
+        plain = Path(temporary) / path.stem
+        try:
+            with PACKED[path.suffix](path) as packed, plain.open("wb") as stream:
+                shutil.copyfileobj(packed, stream, length=1 << 24)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path} cannot be unpacked ({error}): copy it again") from error
+        yield plain
