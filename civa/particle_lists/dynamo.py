@@ -1,0 +1,75 @@
+"""Tables of Dynamo (``.tbl``): 26 to 42 columns without names.
+
+Positions and shifts are voxels of the tomogram.  A pixel position r is that of pixel r, counted
+from 1 (its wiki, "Volume center": a template's central pixel is set at the pixel position r).
+Angles turn the reference clockwise about z (tdrot), the new x (tilt) and the new z (narot), each
+("Euler angles convention").  Columns: "Table convention".
+"""
+
+from pathlib import Path
+
+import dynamotable
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from civa.particle_lists.particle_list import ParticleList, as_names, number_columns
+
+POSITIONS, SHIFTS, TURNS = ["x", "y", "z"], ["dx", "dy", "dz"], ["tdrot", "tilt", "narot"]
+FIRST_VOXEL = 1
+FEWEST_COLUMNS = 26  # up to the position
+LARGEST_IMAGINARY = 1e-3  # of complex numbers that only rounding made complex
+
+
+def is_table(head: str) -> bool:
+    """Tell by its beginning whether a text is a table of numbers wide enough for positions."""
+    lines = [line.split() for line in head.splitlines() if line.strip()]
+    if not lines or len(lines[0]) < FEWEST_COLUMNS:
+        return False
+    try:
+        [complex(word.replace("i", "j")) for word in lines[0]]
+    except ValueError:
+        return False
+    return True
+
+
+def read(path: Path) -> ParticleList:
+    """Read a table.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such table, or a number is complex.
+    """
+    try:
+        table = dynamotable.read(path)
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} is no table of Dynamo that can be read ({error})") from error
+    for column in table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]:
+        table[column] = _real(path, column, table[column])
+    positions = number_columns(path, table, POSITIONS) + number_columns(path, table, SHIFTS)
+    return ParticleList(
+        path=path,
+        dialect="Dynamo",
+        table=table,
+        tomograms=as_names(table["tomo"]),
+        positions=positions - FIRST_VOXEL,
+        classes=as_names(table["class"]),
+        rotations=Rotation.from_euler("ZXZ", -number_columns(path, table, TURNS), degrees=True),
+    )
+
+
+def _real(path: Path, column: str, cells: pd.Series) -> NDArray[np.float64]:
+    """Return the real parts of numbers that Dynamo wrote as complex ones, as ``0+1.2e-06i``."""
+    try:
+        numbers = np.array([complex(str(cell).replace("i", "j")) for cell in cells])
+    except ValueError as error:
+        raise ValueError(f"{path}: column '{column}' holds what is no number ({error})") from error
+    wrong = np.flatnonzero(np.abs(numbers.imag) > LARGEST_IMAGINARY)
+    if len(wrong):
+        raise ValueError(
+            f"{path}, particle {wrong[0] + 1}: {column} is {cells.iloc[wrong[0]]}, a complex "
+            "number: expected a real one"
+        )
+    return numbers.real

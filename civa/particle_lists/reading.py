@@ -1,0 +1,131 @@
+"""Any particle list: whose it is, by its content, and what it says."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from civa.data.star import read_star
+from civa.particle_lists import coordinates_csv, dynamo, imod, m, motive_list, relion
+from civa.particle_lists.particle_list import ParticleList
+
+HEAD_BYTES = 1 << 14  # enough for a line of any table
+DELIMITERS = ",;\t"
+
+
+def read_particle_list(path: Path) -> ParticleList:
+    """Read a list of particles of any dialect.
+
+    Binary files are told by their first bytes: IMOD models, EM motive lists.  Texts are STAR files
+    (a line ``data_...``) of RELION, Warp, M or STOPGAP, told by their columns; Dynamo's tables of
+    numbers; or CSV tables with a header.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, is no such list, or lists no particle.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: check the path of the particle list")
+    with path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    found = _reader(path, head)(path)
+    if not len(found):
+        raise ValueError(f"{path} ({found.dialect}) lists no particle")
+    return found
+
+
+def _reader(path: Path, head: bytes) -> Callable[[Path], ParticleList]:
+    """Return what reads a file that begins so."""
+    if imod.is_model(head):
+        return imod.read
+    if motive_list.is_em(head):
+        return motive_list.read_em
+    try:
+        text = head.decode("utf-8-sig", errors="strict" if len(head) < HEAD_BYTES else "ignore")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise ValueError(
+            f"{path} is a binary file that is no particle list: expected a model of IMOD, a motive "
+            "list in EM format, a STAR file, a table of Dynamo or a CSV table"
+        )
+    lines = [line.strip() for line in text.splitlines()]
+    if any(line.startswith("data_") for line in lines):
+        return _read_star
+    return dynamo.read if dynamo.is_table(text) else _read_csv
+
+
+def _read_star(path: Path) -> ParticleList:
+    blocks = read_star(path)
+    for table in blocks.values():
+        if "rlnTomoParticlesFile" in table:
+            return _read_optimisation_set(path, table)
+        if motive_list.has_positions(table):
+            return motive_list.read_stopgap(path, table)
+        if m.first_moment(table) is not None:
+            return m.read(path, table)
+    return relion.read(path, blocks)
+
+
+def _read_optimisation_set(path: Path, table: pd.DataFrame) -> ParticleList:
+    """Read the particles that an optimisation set of RELION names."""
+    named = Path(str(table["rlnTomoParticlesFile"].iloc[0]))
+    # Relative to the project's folder, which may be any above the set's.
+    folders = [path.parent, *path.resolve().parents]
+    particles = next((folder / named for folder in folders if (folder / named).is_file()), None)
+    if particles is None:
+        raise ValueError(
+            f"{path} names {named}, which lies neither beside it nor in a folder above: give the "
+            "particles' STAR file itself"
+        )
+    return _read_star(particles)
+
+
+def _read_csv(path: Path) -> ParticleList:
+    table = read_delimited(path)
+    if not coordinates_csv.has_positions(table):
+        raise ValueError(
+            f"{path} is no particle list that is known: it begins as a table with the columns "
+            f"{list(table.columns)[:8]}; expected a STAR file, a table of Dynamo, a motive list, a "
+            f"model of IMOD, or a CSV table with {coordinates_csv.ANGSTROM} or "
+            f"{coordinates_csv.VOXELS}"
+        )
+    return coordinates_csv.read(path, table)
+
+
+def read_delimited(path: Path) -> pd.DataFrame:
+    """Read a table whose fields are parted by commas, semicolons or tabs; all cells as text."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        header = text.split("\n", 1)[0]
+        delimiter = max(DELIMITERS, key=header.count)
+        rows = list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table that can be read ({error})") from error
+    filled = [(line, row) for line, row in enumerate(rows, start=1) if any(map(str.strip, row))]
+    if not filled:
+        raise ValueError(f"{path} is empty")
+    names = [name.strip() for name in filled[0][1]]
+    for line, row in filled[1:]:
+        if len(row) != len(names):
+            raise ValueError(
+                f"{path}, line {line}: {len(row)} fields, expected {len(names)} as in the header; "
+                "put fields that hold the delimiter into double quotes"
+            )
+    cells = np.array([[cell.strip() for cell in row] for _, row in filled[1:]], dtype=object)
+    return pd.DataFrame(cells.reshape(-1, len(names)), columns=names)
+
+
+def first_voxel(particles: ParticleList, coordinate: float) -> ParticleList:
+    """Return a list whose positions count from another coordinate of the first voxel's middle.
+
+    Parameters
+    ----------
+    coordinate
+        Added to what the dialect itself says; in the unit of positions.
+    """
+    return replace(particles, positions=particles.positions - coordinate)

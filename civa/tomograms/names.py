@@ -1,0 +1,93 @@
+"""Names of tomograms in particle lists, and the files that they mean."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+# Endings that programs give to one and the same tilt series and its tomogram.
+ENDINGS = re.compile(r"\.(mrc|mrcs|map|rec|st|ali|em|tomostar|star|gz|bz2|hdf)$", re.IGNORECASE)
+# What stands around a name: the voxel size (Warp), binning, and RELION 5's "rec_".
+DECORATION = re.compile(
+    r"^rec_|_(?:\d+\.\d+Apx?|bin\d+|rec|full|half[12]|even|odd)$", re.IGNORECASE
+)
+NUMBER = re.compile(r"\d+")
+
+
+def bare(name: str) -> str:
+    """Return a name without its folder and endings: ``a/TS_17.mrc.tomostar`` gives ``TS_17``."""
+    stem = PurePosixPath(name.replace("\\", "/")).name
+    while (shorter := ENDINGS.sub("", stem)) not in (stem, ""):
+        stem = shorter
+    return stem
+
+
+def undecorated(name: str) -> str:
+    """Return a bare name without voxel size, binning and the like: ``rec_TS_17_10.00Apx``."""
+    stem = bare(name)
+    while (shorter := DECORATION.sub("", stem)) not in (stem, ""):
+        stem = shorter
+    return stem
+
+
+def match_tomograms(
+    names: Iterable[str], files: Sequence[Path], stated: Mapping[str, Path] | None = None
+) -> dict[str, Path]:
+    """Find the file of every tomogram that a list names.
+
+    A file is meant by its own bare name, else by its name without voxel size and the like, else, of
+    a list that numbers its tomograms, by the last number in its name; each time by one file only.
+
+    Parameters
+    ----------
+    names
+        As they stand in the list.
+    files
+        The tomograms that there are.
+    stated
+        Name in the list -> file, where a user says so; it comes first.
+
+    Returns
+    -------
+    Name in the list -> file.
+
+    Raises
+    ------
+    ValueError
+        If a name means no file, or several; with the files that there are.
+    """
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    for name in dict.fromkeys(names):
+        meant = [stated[name]] if stated and name in stated else _meant(name, files)
+        if len(meant) > 1:
+            raise ValueError(
+                f"tomogram '{name}' may be any of {[str(file) for file in meant[:5]]}: name the "
+                "right one (tomogram_files: {name: file}), or give one of them only"
+            )
+        if meant:
+            found[name] = meant[0]
+        else:
+            missing.append(name)
+    if missing:
+        there = [file.name for file in files]
+        raise ValueError(
+            f"{len(missing)} tomograms of the list have no file: {missing[:5]}; the files are "
+            f"{there[:5]}{' ...' if len(there) > 5 else ''}: give the folder that holds them, or "
+            "name their files (tomogram_files: {name: file})"
+        )
+    return found
+
+
+def _meant(name: str, files: Sequence[Path]) -> list[Path]:
+    for reading in (bare, undecorated):
+        meant = [file for file in files if reading(file.name) == reading(name)]
+        if meant:
+            return meant
+    if not NUMBER.fullmatch(bare(name)):
+        return []
+    return [file for file in files if _last_number(file) == int(bare(name))]
+
+
+def _last_number(file: Path) -> int | None:
+    numbers = NUMBER.findall(undecorated(file.name))
+    return int(numbers[-1]) if numbers else None

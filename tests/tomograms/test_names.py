@@ -1,0 +1,70 @@
+"""Names of tomograms as lists have them, and the files that they mean."""
+
+from pathlib import Path
+
+import pytest
+
+from civa.tomograms.names import bare, match_tomograms, undecorated
+
+FILES = [
+    Path("tomograms") / name
+    for name in ("TS_17_10.00Apx.mrc", "TS_1_10.00Apx.mrc", "rec_TS_03.mrc.gz", "b.rec")
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("TS_17.tomostar", 0),
+        ("TS_1", 1),
+        ("/far/away/TS_1.mrc.tomostar", 1),
+        ("C:\\data\\TS_17.tomostar", 0),
+        ("TS_17_5.36Apx.mrc", 0),
+        ("TS_03", 2),
+        ("3", 2),
+        ("17", 0),
+        ("b", 3),
+        ("b.mrc", 3),
+    ],
+)
+def test_a_name_means_one_file(name: str, file: int) -> None:
+    assert match_tomograms([name], FILES) == {name: FILES[file]}
+
+
+def test_a_name_that_is_the_whole_of_a_files_goes_first() -> None:
+    files = [Path("TS_1.mrc"), Path("TS_1_bin4.mrc")]
+    assert match_tomograms(["TS_1"], files) == {"TS_1": files[0]}
+
+
+def test_several_files_are_refused_by_name() -> None:
+    files = [Path("TS_1_10.00Apx.mrc"), Path("TS_1_5.00Apx.mrc")]
+    with pytest.raises(ValueError, match=r"'TS_1\.tomostar' may be any of .*10\.00Apx.*5\.00Apx"):
+        match_tomograms(["TS_1.tomostar"], files)
+
+
+def test_what_a_user_states_comes_first() -> None:
+    stated = {"TS_1": Path("elsewhere.mrc")}
+    assert match_tomograms(["TS_1", "b"], FILES, stated) == {"TS_1": stated["TS_1"], "b": FILES[3]}
+
+
+def test_names_without_a_file_are_listed_with_those_that_are_there() -> None:
+    with pytest.raises(ValueError, match=r"2 tomograms of the list have no file: \['x', 'y'\].*TS"):
+        match_tomograms(["x", "b", "y", "x"], FILES)
+
+
+def test_a_number_is_no_part_of_another() -> None:
+    with pytest.raises(ValueError, match=r"no file: \['7'\]"):
+        match_tomograms(["7"], FILES)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "plain"),
+    [
+        ("a/007.mrc", "007", "007"),
+        ("rec_TS_01_half1.mrc", "rec_TS_01_half1", "TS_01"),
+        (".mrc", ".mrc", ".mrc"),
+        ("tomo_bin4_13.28Apx.rec.gz", "tomo_bin4_13.28Apx", "tomo"),
+    ],
+)
+def test_what_a_name_is_without_endings(name: str, stem: str, plain: str) -> None:
+    assert (bare(name), undecorated(name)) == (stem, plain)
