@@ -36,6 +36,8 @@ VERBS = {
     "simulate": "templates -> one shard of labelled sub-tomograms",
     "collect": "shards -> one particle table and one stack",
     "import": "own boxes and labels -> particle table and stack",
+    "list-particles": "particle lists of other programs -> one table of positions",
+    "extract": "tomograms and positions -> boxes, particle table and stacks",
     "split": "70/15/15, class by class",
     "train-classifier": "image-level labels -> classifier",
     "localize": "classifier -> Grad-CAM and Respond-CAM maps",

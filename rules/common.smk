@@ -5,7 +5,7 @@ import functools
 import math
 import os
 
-from civa.pipeline import commands
+from civa.pipeline import commands, own_data
 from civa.pipeline import config as civa_config
 from civa.pipeline import resources as civa_resources
 from civa.pipeline import runs as civa_runs
@@ -20,12 +20,14 @@ GPU_USE = config.get("gpu", "auto")
 # Never more than one for a job: several runs use several GPUs.
 GPUS = 0 if GPU_USE == "never" else 1
 
-SIMULATED = [d for d in config["datasets"] if not civa_config.is_imported(config, d)]
-IMPORTED = [d for d in config["datasets"] if civa_config.is_imported(config, d)]
+SIMULATED = [d for d in config["datasets"] if not own_data.is_own(config, d)]
+IMPORTED = [d for d in config["datasets"] if own_data.is_imported(config, d)]
+EXTRACTED = [d for d in config["datasets"] if own_data.is_extracted(config, d)]
 
 # Where a run keeps its products, logs and benchmarks, and the files of its data set.
 RUN = civa_runs.run_folder("{dataset}", "{seed}", "{variant}")
 LOGS = "logs/{dataset}/seed{seed}/{variant}"
+POSITIONS = "results/{dataset}/positions.csv"
 BENCHMARKS = "benchmarks/{dataset}/seed{seed}/{variant}"
 SHARD = "results/{dataset}/shards/{shard}of{shards}"
 VOLUMES = "results/{dataset}/volumes.mrcs"
@@ -65,7 +67,7 @@ def flags(verb, section=None, without=(), also=lambda wildcards: {}):
 
 def imaging(wildcards):
     """Input function: how a simulated data set was imaged, as averaging has to know it."""
-    if civa_config.is_imported(config, wildcards.dataset):
+    if own_data.is_own(config, wildcards.dataset):
         return {}
     values = civa_config.settings(config, "simulation", wildcards.dataset)
     stated = {key: values[key] for key in civa_config.IMAGING if key in values}

@@ -1,5 +1,5 @@
 # Section 5.1: structures, simulation, import, split.
-# REQUIRED INPUTS: structure files (or phantoms), or a table of own volumes
+# REQUIRED INPUTS: structure files (or phantoms), or own boxes, or own tomograms and lists
 # OUTPUTS: results/{dataset}/{volumes,masks}.mrcs, particles.csv, split.csv
 
 
@@ -87,7 +87,7 @@ rule collect:
 
 rule import_volumes:
     input:
-        table=lambda wc: config["datasets"][wc.dataset]["import"]["table"],
+        table=lambda wc: str(own_data.table(config, wc.dataset)),
         boxes=imported_boxes,
         code=code("import"),
     output:
@@ -110,6 +110,54 @@ rule import_volumes:
         flags=flags("import"),
     shell:
         civa("import")
+
+
+rule list_particles:
+    input:
+        lists=particle_lists,
+        tomograms=tomograms,
+        tomogram_table=tomogram_table,
+        code=code("list-particles"),
+    output:
+        out=POSITIONS,
+    log:
+        "logs/{dataset}/list_particles.log",
+    wildcard_constraints:
+        dataset=one_of(EXTRACTED),
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        flags=flags("list-particles", also=list_classes),
+    shell:
+        civa("list-particles")
+
+
+rule extract:
+    input:
+        positions=POSITIONS,
+        tomograms=tomograms,
+        code=code("extract"),
+    output:
+        volumes=VOLUMES,
+        masks=MASKS,
+        particles=PARTICLES,
+    log:
+        "logs/{dataset}/extract.log",
+    benchmark:
+        "benchmarks/{dataset}/extract.tsv"
+    wildcard_constraints:
+        dataset=one_of(EXTRACTED),
+    group:
+        "data_{dataset}"
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("extract"),
+    params:
+        flags=flags("extract"),
+    shell:
+        civa("extract")
 
 
 rule split:

@@ -137,7 +137,7 @@ def template_files(wildcards):
 
 def true_densities(wildcards):
     """Input function: templates of the classes of a simulated data set; none of own volumes."""
-    if civa_config.is_imported(config, wildcards.dataset):
+    if own_data.is_own(config, wildcards.dataset):
         return []
     return templates_of(civa_config.targets, wildcards.dataset)
 
@@ -150,8 +150,32 @@ def templates_of(kind, dataset):
 
 def imported_boxes(wildcards):
     """Input function: the volumes and masks that a user's table lists."""
-    table = Path(config["datasets"][wildcards.dataset]["import"]["table"])
-    return [str(path) for path in civa_config.listed_files(table)]
+    table = own_data.table(config, wildcards.dataset)
+    return [str(path) for path in own_data.listed_files(table)]
+
+
+def particle_lists(wildcards):
+    """Input function: the particle lists of a data set."""
+    return [str(path) for path in own_data.lists(config, wildcards.dataset)]
+
+
+def tomograms(wildcards):
+    """Input function: the tomograms that the particle lists of a data set name."""
+    try:
+        return [str(path) for path in own_data.tomograms(config, wildcards.dataset)]
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def tomogram_table(wildcards):
+    """Input function: the sizes of tomograms before binning, where they are given."""
+    path = own_data.tomogram_table(config, wildcards.dataset)
+    return [] if path is None else [str(path)]
+
+
+def list_classes(wildcards):
+    """Input function: the class of every particle list, where there is one list per class."""
+    return {"list_classes": own_data.list_classes(config, wildcards.dataset)}
 
 
 def all_runs():

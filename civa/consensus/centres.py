@@ -144,18 +144,20 @@ def centres_of(
     -------
     (m, 3) z, y, x in voxels.
     """
-    centres, empty = [np.zeros((0, 3))], 0
+    centres, done, empty = np.empty((len(rows), 3)), 0, 0
     for part in volumes.batches(rows):
         maps = cams[part]
         empty += int((maps.max(axis=(-3, -2, -1)) <= 0).sum())
-        centres.append(seed_centres(lowpass(volumes[part], GUIDE_SIGMA), maps))
+        found = seed_centres(lowpass(volumes[part], GUIDE_SIGMA), maps)
+        centres[done : done + len(part)] = found
+        done += len(part)
     if empty:
         logger.warning(
             "%s: %d of %d localization maps are empty, and the search for their targets begins in "
             "the middle; train the classifier longer (classifier.epochs)",
             *(what, empty, len(rows)),
         )
-    return np.concatenate(centres)
+    return centres
 
 
 def blobs_of(volumes: Stack, rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:

@@ -276,5 +276,12 @@ class WhitenedSubtomograms:
 
     def map(self, work: Callable[[slice, Spectra], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """Apply ``work`` to all spectra, a few at a time, and join what it returns, (n, ...)."""
-        found = [work(part, spectra) for part, spectra in self.parts()]
-        return tuple(torch.cat(column) for column in zip(*found, strict=True))
+        joined: tuple[Tensor, ...] = ()
+        for part, spectra in self.parts():
+            found = work(part, spectra)
+            if not joined:  # room for all at once: kept one by one, small results would lie on the
+                # heap between the buffers of every part, which could not be joined again
+                joined = tuple(some.new_empty((len(self), *some.shape[1:])) for some in found)
+            for whole, some in zip(joined, found, strict=True):
+                whole[part] = some
+        return joined

@@ -11,8 +11,6 @@ IMOD_STAMP = 1146047817  # "IMOD" in the words 39 and 40: the flags beside it ca
 SIGNED_BYTES = 1  # IMOD's flag: mode 0 holds -128 to 127; without it, and with the stamp, 0 to 255
 EXTRA2 = 152  # byte of the header at which the stamp stands
 
-AXES = {1: "x", 2: "y", 3: "z"}
-
 
 def as_zyx(voxels: NDArray, header: np.recarray, *, source: str) -> NDArray:
     """Return voxels as they were meant: bytes of IMOD without a sign, axes in the order z, y, x.
@@ -29,7 +27,7 @@ def as_zyx(voxels: NDArray, header: np.recarray, *, source: str) -> NDArray:
     Raises
     ------
     ValueError
-        If voxels are complex, or the header names its axes by anything but 1, 2 and 3.
+        If voxels are complex; and as `zyx_order`.
     """
     if np.iscomplexobj(voxels):
         raise ValueError(
@@ -38,17 +36,28 @@ def as_zyx(voxels: NDArray, header: np.recarray, *, source: str) -> NDArray:
         )
     if voxels.dtype == np.int8 and has_unsigned_bytes(header):
         voxels = voxels.view(np.uint8)
-    stored = [int(header[field]) for field in ("maps", "mapr", "mapc")]  # slowest axis first
-    if stored == [3, 2, 1] or stored == [0, 0, 0]:  # zeros: older programs leave them out
-        return voxels
+    last = voxels.ndim - 3
+    order = [last + axis for axis in zyx_order(header, source=source)]
+    return voxels.transpose(*range(last), *order)  # (..., z, y, x)
+
+
+def zyx_order(header: np.recarray, *, source: str) -> tuple[int, int, int]:
+    """Return where z, y and x stand among the axes of a file, whose slowest is 0.
+
+    Raises
+    ------
+    ValueError
+        If the header names its axes by anything but 1, 2 and 3.
+    """
+    stored = [int(header[field]) for field in ("maps", "mapr", "mapc")]
+    if stored == [0, 0, 0]:  # older programs leave them out
+        return 0, 1, 2
     if sorted(stored) != [1, 2, 3]:
         raise ValueError(
             f"{source} names its axes {stored[::-1]} (MAPC, MAPR, MAPS): expected 1, 2 and 3 in "
             "some order; write it again with the program that made it"
         )
-    last = voxels.ndim - 3
-    order = [last + stored.index(axis) for axis in (3, 2, 1)]
-    return voxels.transpose(*range(last), *order)  # (..., z, y, x)
+    return stored.index(3), stored.index(2), stored.index(1)
 
 
 def has_unsigned_bytes(header: np.recarray) -> bool:

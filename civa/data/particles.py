@@ -128,6 +128,12 @@ def read_tomograms(particles: "pd.DataFrame") -> list[str] | None:
     return names.tolist()
 
 
+def with_labels(particles: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table with the column ``label``: classes are 1, 2, ... as they first appear."""
+    names = list(dict.fromkeys(particles["class"]))
+    return particles.assign(label=[names.index(name) + 1 for name in particles["class"]])
+
+
 def class_names(particles: "pd.DataFrame") -> list[str]:
     """Return the class names in label order: label 1 is the first name."""
     pairs = particles[["label", "class"]].drop_duplicates().sort_values("label")

@@ -14,6 +14,10 @@ SPLIT_STARTS = 10
 SPLIT_TOLERANCE = 0.01
 
 
+class TooFewTomogramsError(ValueError):
+    """A class comes from too few tomograms to keep the volumes of each together."""
+
+
 def stratified_split(
     classes: Sequence[str],
     fractions: Sequence[float],
@@ -44,9 +48,10 @@ def stratified_split(
 
     Raises
     ------
+    TooFewTomogramsError
+        If a class comes from too few tomograms to reach every part.
     ValueError
-        If the shares do not add up to 1, or a class is too small, or comes from too few tomograms,
-        to reach every part.
+        If the shares do not add up to 1, or a class is too small to reach every part.
     """
     if len(fractions) != len(PARTS) or not np.isclose(sum(fractions), 1) or min(fractions) <= 0:
         raise ValueError(f"split fractions must be three positive shares of 1 (got {fractions})")
@@ -80,11 +85,11 @@ def _split_tomograms(
     missing = np.argwhere(_volumes_of_parts(counts, parts) == 0)
     if len(missing):
         part, column = missing[0]
-        raise ValueError(
+        raise TooFewTomogramsError(
             f"no way was found to divide {len(groups)} tomograms so that every class reaches each "
             f"of {PARTS}: '{names[column]}', which comes from "
             f"{_listed(groups[counts[:, column] > 0].tolist())}, was missing in '{PARTS[part]}'; "
-            "add tomograms of it, or leave the column 'tomogram' out"
+            "add tomograms of it"
         )
     return np.array(PARTS)[parts][of_tomogram]
 
@@ -92,11 +97,10 @@ def _split_tomograms(
 def _check_tomograms(name: str, tomograms: Sequence[str]) -> None:
     """Check that a class comes from enough tomograms to reach every part."""
     if len(tomograms) < len(PARTS):
-        raise ValueError(
+        raise TooFewTomogramsError(
             f"class '{name}' comes from {_listed(tomograms)}: too few to put one into each of "
-            f"{PARTS}, as volumes of one tomogram stay together; add tomograms of it, leave the "
-            "class out, or leave the column 'tomogram' out, which lets volumes of one tomogram "
-            "into training and test alike and flatters the scores"
+            f"{PARTS}, as volumes of one tomogram stay together; add tomograms of it, or "
+            "leave the class out"
         )
 
 

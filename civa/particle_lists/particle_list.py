@@ -68,7 +68,11 @@ class ParticleList:
         return len(self.table)
 
     def corner_angstrom(
-        self, extents: Mapping[str, Extent] | None = None, *, unit_angstrom: float | None = None
+        self,
+        extents: Mapping[str, Extent] | None = None,
+        *,
+        unit_angstrom: float | None = None,
+        first_voxel: float = 0.0,
     ) -> NDArray[np.float64]:
         """Positions (n, 3) x, y, z in Å from the middle of a tomogram's first voxel.
 
@@ -78,6 +82,9 @@ class ParticleList:
             Name of a tomogram in this list -> its size.
         unit_angstrom
             Overrides what the file says of the unit of positions from the corner.
+        first_voxel
+            Of positions from the corner: coordinate of the first voxel's middle, beyond what the
+            dialect says of it; half a voxel where a program counts from the corner itself.
 
         Raises
         ------
@@ -85,11 +92,12 @@ class ParticleList:
             If the size of a tomogram is needed and not given.
         """
         sizes = extents or {}
+        corner = self.positions - first_voxel
         if self.frame == "corner":
             if unit_angstrom is not None:
-                return self.positions * unit_angstrom
+                return corner * unit_angstrom
             if self.unit_angstrom is not None:
-                return self.positions * self.unit_angstrom[:, None]
+                return corner * self.unit_angstrom[:, None]
         missing = sorted(set(self.tomograms) - set(sizes))
         if missing:
             what = {"corner": "in voxels", "centre": "from the centre", "fraction": "as fractions"}
@@ -100,7 +108,7 @@ class ParticleList:
         found = [sizes[name] for name in self.tomograms]
         voxel = np.array([extent.voxel_size_angstrom for extent in found])[:, None]  # (n, 1)
         if self.frame == "corner":
-            return self.positions * voxel
+            return corner * voxel
         voxels = np.array([extent.voxels for extent in found])  # (n, 3)
         if self.frame == "centre":
             return self.positions + voxels * voxel / 2

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,14 +117,3 @@ def read_delimited(path: Path) -> pd.DataFrame:
             )
     cells = np.array([[cell.strip() for cell in row] for _, row in filled[1:]], dtype=object)
     return pd.DataFrame(cells.reshape(-1, len(names)), columns=names)
-
-
-def first_voxel(particles: ParticleList, coordinate: float) -> ParticleList:
-    """Return a list whose positions count from another coordinate of the first voxel's middle.
-
-    Parameters
-    ----------
-    coordinate
-        Added to what the dialect itself says; in the unit of positions.
-    """
-    return replace(particles, positions=particles.positions - coordinate)

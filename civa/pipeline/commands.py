@@ -11,6 +11,8 @@ SECTIONS = {
     "build-template": ("simulation", "structures"),
     "simulate": ("simulation",),
     "import": ("import",),
+    "list-particles": ("extract",),
+    "extract": ("extract",),
     "split": ("split",),
     "train-classifier": ("classifier",),
     "localize": ("localize",),

@@ -13,8 +13,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-from civa.data.particles import read_particles
 from civa.data.split import split_counts
+from civa.pipeline import own_data
 from civa.pipeline.schema import SCHEMA, read_schema
 from civa.pipeline.signatures import defaults
 from civa.simulation.phantoms import PHANTOMS
@@ -27,7 +27,7 @@ IMAGING = (  # settings of the simulation that averaging has to know
     *("spherical_aberration_mm", "amplitude_contrast"),
 )
 
-DEFAULT_BOX_VOXELS = 32  # the paper's, and the default of `civa simulate`
+ORIGINS = ("import", "extract", "simulation")  # sections that say where volumes come from
 BASE = "civa-net"  # the variant that overrides nothing
 
 
@@ -149,12 +149,12 @@ def _check_dataset(config: Config, dataset: str) -> None:
     fractions = (defaults("split") | settings(config, "split", dataset))["fractions"]
     if abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(f"split.fractions {fractions} add up to {sum(fractions):g}, expected 1")
-    if is_imported(config, dataset):
-        if "simulation" in _overrides(config, dataset):
-            raise ValueError("has both 'import' and 'simulation': volumes come from one of them")
-        table = Path(_overrides(config, dataset)["import"]["table"])
-        if not table.is_file():
-            raise ValueError(f"import.table {table} does not exist: put the particle table there")
+    origins = [name for name in ORIGINS if name in _overrides(config, dataset)]
+    if len(origins) > 1:
+        both = " and ".join(f"'{name}'" for name in origins)
+        raise ValueError(f"has both {both}: volumes come from one of them")
+    if own_data.is_own(config, dataset):
+        own_data.check(config, dataset)
         return
     values = simulation(config, dataset)
     for key in ("classes", "per_class", "snr"):
@@ -219,11 +219,6 @@ def _check_structure(config: Config, name: str) -> None:
         )
 
 
-def is_imported(config: Config, dataset: str) -> bool:
-    """Tell whether a data set comes from the user's own files."""
-    return "import" in _overrides(config, dataset)
-
-
 def _overrides(config: Config, dataset: str) -> Config:
     """Return what a data set sets by itself; a bare name in the file sets nothing."""
     return config["datasets"][dataset] or {}
@@ -232,13 +227,6 @@ def _overrides(config: Config, dataset: str) -> Config:
 def seeds(config: Config, dataset: str) -> list[int]:
     """Return the seeds of a data set: its own, or everybody's."""
     return list(_overrides(config, dataset).get("seeds", config["seeds"]))
-
-
-def listed_files(table: Path) -> list[Path]:
-    """List the boxes and masks that a table of own volumes names, to track their changes."""
-    rows = read_particles(table)
-    columns = [column for column in ("path", "mask") if column in rows]
-    return [table.parent / name for column in columns for name in rows[column] if name]
 
 
 def volumes_per_class(simulation: Config) -> dict[str, int]:
@@ -251,32 +239,16 @@ def volumes_per_class(simulation: Config) -> dict[str, int]:
 
 def volume_count(config: Config, dataset: str) -> int:
     """Return how many volumes a data set has, before any is there."""
-    if is_imported(config, dataset):
-        return len(read_particles(Path(_overrides(config, dataset)["import"]["table"])))
+    if own_data.is_own(config, dataset):
+        return own_data.volume_count(config, dataset)
     return sum(volumes_per_class(settings(config, "simulation", dataset)).values())
 
 
 def box_voxels(config: Config, dataset: str) -> int:
-    """Return the edge of a data set's boxes, before any is there; of own boxes by their header.
-
-    Own boxes that are missing, unreadable or no cubes count as 32: their import will name them.
-    """
-    if is_imported(config, dataset):
-        boxes = listed_files(Path(_overrides(config, dataset)["import"]["table"]))
-        return _edge(boxes[0]) if boxes else DEFAULT_BOX_VOXELS
+    """Return the edge of a data set's boxes, before any is there."""
+    if own_data.is_own(config, dataset):
+        return own_data.box_voxels(config, dataset)
     return int(simulation(config, dataset)["box_voxels"])
-
-
-def _edge(box: Path) -> int:
-    from civa.data.volume import (
-        read_shape,  # imports mrcfile, which simulated data sets do not need
-    )
-
-    try:
-        edges = set(read_shape(box))
-    except ValueError:
-        return DEFAULT_BOX_VOXELS
-    return edges.pop() if len(edges) == 1 else DEFAULT_BOX_VOXELS
 
 
 def targets(config: Config, dataset: str) -> list[str]:
@@ -328,8 +300,8 @@ def command_flags(values: Mapping[str, Any]) -> str:
         if isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         elif isinstance(value, Mapping):
-            listed = {n: "+".join(v) if isinstance(v, list) else v for n, v in value.items()}
-            words += _flag_words(flag, [f"{name}={item}" for name, item in listed.items()])
+            items = [(n, v if isinstance(v, list) else [v]) for n, v in value.items()]
+            words += _flag_words(flag, [f"{n}={'+'.join(map(str, v))}" for n, v in items])
         elif isinstance(value, list | tuple):
             words += _flag_words(flag, [str(item) for item in value])
         elif value is not None:

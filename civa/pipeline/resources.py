@@ -73,6 +73,7 @@ COSTS = {
     "simulate": Cost(150, 450, 0.4, 0.06),
     "collect": Cost(100, 100, 0.3, 0.003),
     "import_volumes": Cost(100, 100, 0.3, 0.01),
+    "extract": Cost(150, 100, TABLES_MB, 0.003),
     "split": Cost(200, 0, 0, 0),
     "train_classifier": Cost(350, 250, TABLES_MB, 0.008, activations_mb=200, epochs=24, gpu=True),
     "localize": Cost(350, 500, TABLES_MB, 0.02, batches={"batch_size": 32}, gpu=True),

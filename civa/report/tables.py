@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from civa.pipeline.config import BASE, Config, is_imported, settings
+from civa.pipeline.config import BASE, Config, settings
+from civa.pipeline.own_data import is_own
 from civa.pipeline.runs import BEYOND, METHODS, TRIVIAL
 from civa.report.paper_results import CLASSES, PLACES, TABLES, PaperTable
 from civa.report.results import KEYS, MEANS
@@ -296,7 +297,7 @@ def _remarks(place: str | None, dataset: str | None, config: Config, lookup: Loo
     n, seeds = (max(int(line[name]) for line in lines) for name in ("n", "seeds"))
     repeats = "1 seed" if seeds == 1 else f"{seeds} seeds"
     texts = [f"{dataset}: {n} test images with a ground truth, {repeats} finished"]
-    if place == "real" and not is_imported(config, dataset):
+    if place == "real" and not is_own(config, dataset):
         texts.append(f"{dataset} is a simulated stand-in, not the paper's real set")
     return texts
 

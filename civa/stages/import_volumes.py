@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from civa.data.files import write_csv
-from civa.data.particles import UNANNOTATED, read_particles
+from civa.data.particles import UNANNOTATED, read_particles, with_labels
 from civa.data.stack import write_batches
 from civa.data.volume import read_volume, standardize
 from civa.evaluation.metrics import is_annotated
@@ -45,8 +45,7 @@ def run(
     rows = read_particles(table)
     if "path" not in rows:
         raise ValueError(f"{table} has no column 'path': name the MRC file of every volume there")
-    names = list(dict.fromkeys(rows["class"]))
-    rows["label"] = [names.index(name) + 1 for name in rows["class"]]
+    rows = with_labels(rows)
     source = Boxes(table, voxel_size_angstrom)
     shape, voxel_size = source.measure(rows["path"].iloc[0])
     written = (len(rows), *shape)
@@ -62,7 +61,9 @@ def run(
             labels[row : row + 1] = mask[None]
             annotated += bool(is_annotated(mask[None])[0])
     write_csv(particles, rows.drop(columns="mask", errors="ignore"))
-    logger.info("%d volumes of %d classes, %d with a mask", len(rows), len(names), annotated)
+    logger.info(
+        "%d volumes of %d classes, %d with a mask", len(rows), rows["label"].max(), annotated
+    )
 
 
 class Boxes:

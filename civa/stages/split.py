@@ -8,7 +8,7 @@ import pandas as pd
 
 from civa.data.files import write_csv
 from civa.data.particles import PARTS, read_particles, read_tomograms
-from civa.data.split import mislabel, stratified_split
+from civa.data.split import TooFewTomogramsError, mislabel, stratified_split
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,8 @@ def run(
 ) -> None:
     """Assign every volume to train, validation or test.
 
-    Where the particle table has a column ``tomogram``, volumes of one tomogram stay together.
+    Where the particle table has a column ``tomogram``, volumes of one tomogram stay together, if
+    there are enough tomograms; else volumes are divided one by one, with a warning.
     ``label_noise`` is the share of the training volumes that are given a wrong class, as a stress
     test; the ground truth, and the classes of the other volumes, stay as they are.
 
@@ -37,7 +38,15 @@ def run(
     table = read_particles(particles)
     classes = table["class"].tolist()
     tomograms = read_tomograms(table)
-    parts = stratified_split(classes, fractions, seed=seed, tomograms=tomograms)
+    try:
+        parts = stratified_split(classes, fractions, seed=seed, tomograms=tomograms)
+    except TooFewTomogramsError as error:
+        logger.warning(
+            "%s. Volumes are divided one by one: those of one tomogram are in training and in "
+            "test, which flatters the scores",
+            error,
+        )
+        parts, tomograms = stratified_split(classes, fractions, seed=seed), None
     if tomograms is not None:
         logger.info("volumes of each of %d tomograms stay together", len(set(tomograms)))
         for name, counts in pd.crosstab(table["class"], parts).iterrows():

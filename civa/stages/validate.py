@@ -6,13 +6,13 @@ from pathlib import Path
 
 from civa.data.volume import read_volume
 from civa.pipeline.config import (
-    is_imported,
     load,
     local_structure,
     settings,
     structures,
     volumes_per_class,
 )
+from civa.pipeline.own_data import is_own
 from civa.simulation.phantoms import phantom
 from civa.simulation.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
 
@@ -31,7 +31,7 @@ def run(config: Path) -> None:
     """
     values = load(config)
     for dataset in values["datasets"]:
-        if is_imported(values, dataset):
+        if is_own(values, dataset):
             logger.info("%s: own volumes", dataset)
             continue
         simulation = settings(values, "simulation", dataset)

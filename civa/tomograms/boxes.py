@@ -46,11 +46,24 @@ def box_positions(centre: float, box_voxels: int, step: float) -> NDArray[np.flo
     return centre + (np.arange(box_voxels) - box_voxels // 2) * step
 
 
-def lies_inside(tomogram: Tomogram, centre: NDArray, box_voxels: int, step: float) -> bool:
-    """Tell whether a box lies within a tomogram; see `cut_box`."""
-    before, after = box_voxels // 2 * step, (box_voxels - 1 - box_voxels // 2) * step
-    ends = np.asarray(tomogram.shape) - 0.5
-    return bool((centre - before >= -0.5).all() and (centre + after <= ends).all())
+def lie_inside(
+    centres: NDArray, shape: NDArray | tuple[int, int, int], box_voxels: int, step: float
+) -> NDArray[np.bool_]:
+    """Tell (n,) which boxes lie within a tomogram.
+
+    Parameters
+    ----------
+    centres
+        (n, 3) z, y, x in voxels of the tomogram.
+    shape
+        d, h, w of the tomogram.
+    box_voxels, step
+        Edge of a box in its own voxels, and of those in voxels of the tomogram; 1 voxel: whether
+        the centre itself lies within.
+    """
+    first, last = -(box_voxels // 2) * step, (box_voxels - 1 - box_voxels // 2) * step
+    within = (centres + first >= -0.5) & (centres + last <= np.asarray(shape) - 0.5)
+    return np.asarray(within.all(axis=1))
 
 
 def cut_box(

@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from civa.particle_lists.particle_list import ParticleList
+
 # Endings that programs give to one and the same tilt series and its tomogram.
-ENDINGS = re.compile(r"\.(mrc|mrcs|map|rec|st|ali|em|tomostar|star|gz|bz2|hdf)$", re.IGNORECASE)
+ENDINGS = re.compile(r"\.(mrc|mrcs|map|rec|st|ali|em|tomostar|star|mod|gz|bz2|hdf)$", re.IGNORECASE)
 # What stands around a name: the voxel size (Warp), binning, and RELION 5's "rec_".
 DECORATION = re.compile(
     r"^rec_|_(?:\d+\.\d+Apx?|bin\d+|rec|full|half[12]|even|odd)$", re.IGNORECASE
@@ -27,6 +29,22 @@ def undecorated(name: str) -> str:
     while (shorter := DECORATION.sub("", stem)) not in (stem, ""):
         stem = shorter
     return stem
+
+
+def tomograms_of(
+    particles: ParticleList, files: Sequence[Path], stated: Mapping[str, Path] | None = None
+) -> dict[str, Path]:
+    """Find the file of every tomogram that a particle list names; see `match_tomograms`.
+
+    A list that names none, as a model of IMOD, is of the only tomogram, or of the one that is named
+    like the list itself.
+    """
+    names = set(particles.tomograms.tolist())
+    if names != {""}:
+        return match_tomograms(sorted(names), files, stated)
+    if len(files) == 1:
+        return {"": files[0]}
+    return {"": match_tomograms([particles.path.name], files, stated)[particles.path.name]}
 
 
 def match_tomograms(

@@ -14,8 +14,9 @@ import mrcfile.utils
 import numpy as np
 from numpy.typing import NDArray
 
-from civa.data.mrc import as_zyx
+from civa.data.mrc import as_zyx, zyx_order
 from civa.data.volume import read_header, voxel_size_of
+from civa.particle_lists.particle_list import Extent
 
 # Endings of compressed files -> what opens them.
 PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
@@ -65,8 +66,6 @@ class Tomogram:
                 f"{path} is no tomogram that can be read ({error}): expected one volume in MRC; "
                 "fetch or copy it again"
             ) from error
-        if voxels.ndim != 3:
-            raise ValueError(f"{path} is {voxels.shape}: expected one volume (z, y, x)")
         return cls(path, voxels.shape, voxel_size, header)
 
     def window(self, corner: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -79,8 +78,30 @@ class Tomogram:
         stored = mrcfile.utils.data_shape_from_header(self._header)
         dtype = mrcfile.utils.data_dtype_from_header(self._header)
         offset = self._header.nbytes + int(self._header.nsymbt)
+        if len(stored) != 3:
+            raise ValueError(f"it holds an array of {stored}")
         mapped = np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=stored)
         return as_zyx(mapped, self._header, source=str(self.path))
+
+
+def read_extent(path: Path, voxel_size_angstrom: float | None = None) -> Extent:
+    """Read the size of a tomogram from its header, also of a compressed one.
+
+    Parameters
+    ----------
+    voxel_size_angstrom
+        Overrides the header's voxel size.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or its header cannot be used.
+    """
+    header = read_header(path)
+    stored = int(header.nz), int(header.ny), int(header.nx)
+    size = [stored[axis] for axis in zyx_order(header, source=str(path))]
+    voxel_size = voxel_size_of(path, header, override=voxel_size_angstrom)
+    return Extent(np.array(size[::-1]), voxel_size)
 
 
 @contextlib.contextmanager

@@ -118,7 +118,7 @@ def test_a_class_of_too_few_tomograms_is_named_with_them() -> None:
     rows["t3"] |= {"rare": 30}
     rows["t5"] |= {"rare": 30}
     classes, tomograms = tomograms_of(rows)
-    message = r"class 'rare' comes from 2 tomograms \(t3, t5\): too few .*column 'tomogram' out"
+    message = r"class 'rare' comes from 2 tomograms \(t3, t5\): too few .*add tomograms of it"
     with pytest.raises(ValueError, match=message):
         stratified_split(classes, PAPER, seed=1, tomograms=tomograms)
 

@@ -1,0 +1,194 @@
+"""The files of a user that a data set comes from: boxes, or particle lists and tomograms."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from civa.data.particles import read_particles
+
+Config = Mapping[str, Any]
+
+# Endings of tomograms in a folder that is given as a whole.
+TOMOGRAM_ENDINGS = (".mrc", ".map", ".rec")
+PACKED_ENDINGS = (".gz", ".bz2")
+UNKNOWN_BOX_VOXELS = 32  # of boxes that cannot be read: their import will name them
+
+
+def is_imported(config: Config, dataset: str) -> bool:
+    """Tell whether a data set comes from the user's own boxes."""
+    return "import" in (config["datasets"][dataset] or {})
+
+
+def is_extracted(config: Config, dataset: str) -> bool:
+    """Tell whether a data set is cut from the user's own tomograms."""
+    return "extract" in (config["datasets"][dataset] or {})
+
+
+def is_own(config: Config, dataset: str) -> bool:
+    """Tell whether a data set comes from the user's own files, not from a simulation."""
+    return is_imported(config, dataset) or is_extracted(config, dataset)
+
+
+def table(config: Config, dataset: str) -> Path:
+    """Return the table of the user's own boxes."""
+    return Path(config["datasets"][dataset]["import"]["table"]).expanduser()
+
+
+def listed_files(boxes: Path) -> list[Path]:
+    """List the boxes and masks that a table of own volumes names, to track their changes."""
+    rows = read_particles(boxes)
+    columns = [column for column in ("path", "mask") if column in rows]
+    return [boxes.parent / name for column in columns for name in rows[column] if name]
+
+
+def lists(config: Config, dataset: str) -> list[Path]:
+    """Return the particle lists of a data set, in the order of `list_classes`."""
+    return [path for path, _ in _lists(config, dataset)]
+
+
+def list_classes(config: Config, dataset: str) -> list[str]:
+    """Return the class of every particle list; none where lists say it themselves."""
+    return [name for _, name in _lists(config, dataset) if name is not None]
+
+
+def _lists(config: Config, dataset: str) -> list[tuple[Path, str | None]]:
+    asked = config["datasets"][dataset]["extract"]["lists"]
+    if isinstance(asked, Mapping):
+        named = [(path, str(name)) for name, files in asked.items() for path in _several(files)]
+        return [(Path(path).expanduser(), name) for path, name in named]
+    return [(Path(path).expanduser(), None) for path in _several(asked)]
+
+
+def tomogram_table(config: Config, dataset: str) -> Path | None:
+    """Return the table of the tomograms' sizes before binning, if one is given."""
+    path = config["datasets"][dataset]["extract"].get("tomogram_table")
+    return None if path is None else Path(path).expanduser()
+
+
+def tomograms(config: Config, dataset: str) -> list[Path]:
+    """Return the tomograms that the lists of a data set name.
+
+    Raises
+    ------
+    ValueError
+        If there are none where they should be, a list cannot be read, or a tomogram that it names
+        is not there.
+    """
+    own = config["datasets"][dataset]["extract"]
+    stated = {str(name): str(file) for name, file in (own.get("tomogram_files") or {}).items()}
+    given = tuple(_several(own["tomograms"]))
+    return list(_named(tuple(lists(config, dataset)), given, tuple(stated.items())))
+
+
+@functools.cache
+def _named(
+    particle_lists: tuple[Path, ...],
+    given: tuple[str, ...],
+    stated: tuple[tuple[str, str], ...],
+) -> tuple[Path, ...]:
+    from civa.particle_lists.reading import read_particle_list  # pandas: not for other plans
+    from civa.tomograms.names import tomograms_of
+
+    there = _files(given)
+    files = {name: Path(file).expanduser() for name, file in stated}
+    found: dict[Path, None] = {}
+    for path in particle_lists:
+        particles = read_particle_list(path)
+        found |= dict.fromkeys(tomograms_of(particles, there, files).values())
+    return tuple(found)
+
+
+def _files(given: Iterable[str]) -> list[Path]:
+    """Return the tomograms of folders, patterns and paths, sorted.
+
+    Raises
+    ------
+    ValueError
+        If one of them holds none.
+    """
+    found: dict[Path, None] = {}
+    for text in given:
+        path = Path(text).expanduser()
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if is_tomogram(file))
+        elif path.exists():
+            inside = [path]
+        else:  # a pattern
+            anchor = Path(path.anchor)
+            inside = sorted(anchor.glob(str(path.relative_to(anchor))))
+        if not inside:
+            raise ValueError(
+                f"tomograms: {text} is no file, folder or pattern that holds tomograms (expected "
+                f"files that end in {', '.join(TOMOGRAM_ENDINGS)}, also compressed)"
+            )
+        found |= dict.fromkeys(inside)
+    return list(found)
+
+
+def is_tomogram(file: Path) -> bool:
+    """Tell by its name whether a file in a folder may be a tomogram."""
+    plain = file.with_suffix("") if file.suffix in PACKED_ENDINGS else file
+    return plain.suffix in TOMOGRAM_ENDINGS and not file.name.startswith(".")
+
+
+def volume_count(config: Config, dataset: str) -> int:
+    """Return how many volumes a data set of own files has, before any is there."""
+    if is_imported(config, dataset):
+        return len(read_particles(table(config, dataset)))
+    return sum(_length(path) for path in lists(config, dataset))
+
+
+@functools.cache
+def _length(path: Path) -> int:
+    from civa.particle_lists.reading import read_particle_list
+
+    return len(read_particle_list(path))
+
+
+def box_voxels(config: Config, dataset: str) -> int:
+    """Return the edge of a data set's boxes, before any is there.
+
+    Own boxes that are missing, unreadable or no cubes count as 32: their import will name them.
+    """
+    if is_extracted(config, dataset):
+        return int(config["datasets"][dataset]["extract"].get("box_voxels", UNKNOWN_BOX_VOXELS))
+    boxes = listed_files(table(config, dataset))
+    return _edge(boxes[0]) if boxes else UNKNOWN_BOX_VOXELS
+
+
+def _edge(box: Path) -> int:
+    from civa.data.volume import (
+        read_shape,  # imports mrcfile, which simulated data sets do not need
+    )
+
+    try:
+        edges = set(read_shape(box))
+    except ValueError:
+        return UNKNOWN_BOX_VOXELS
+    return edges.pop() if len(edges) == 1 else UNKNOWN_BOX_VOXELS
+
+
+def check(config: Config, dataset: str) -> None:
+    """Check that the files that a configuration itself names are there.
+
+    Raises
+    ------
+    ValueError
+        If one is missing.
+    """
+    if is_imported(config, dataset):
+        path = table(config, dataset)
+        if not path.is_file():
+            raise ValueError(f"import.table {path} does not exist: put the particle table there")
+        return
+    for path in lists(config, dataset):
+        if not path.is_file():
+            raise ValueError(f"extract.lists: {path} does not exist: put the particle list there")
+    sizes = tomogram_table(config, dataset)
+    if sizes is not None and not sizes.is_file():
+        raise ValueError(f"extract.tomogram_table {sizes} does not exist: put RELION's table there")
+
+
+def _several(one_or_more: str | Sequence[str]) -> list[str]:
+    return [one_or_more] if isinstance(one_or_more, str) else list(one_or_more)

@@ -1,0 +1,142 @@
+"""Tomograms and positions in them -> boxes, their particle table and stacks."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from civa.data.files import write_csv
+from civa.data.particles import UNANNOTATED, read_particles, with_labels
+from civa.data.stack import write_batches
+from civa.data.volume import standardize
+from civa.particle_lists.coordinates_csv import ANGSTROM
+from civa.particle_lists.particle_list import Extent, number_columns
+from civa.tomograms.boxes import cut_box, lie_inside
+from civa.tomograms.names import undecorated
+from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
+
+logger = logging.getLogger(__name__)
+
+EDGES = ("leave-out", "pad")
+BOX_MULTIPLE = 8  # the networks halve a box three times
+MOST_INSIDE = 0.5  # share of positions inside: a list in another unit or frame has fewer
+
+
+def run(
+    positions: Path,
+    tomograms: tuple[Path, ...],
+    *,
+    volumes: Path,
+    masks: Path,
+    particles: Path,
+    box_voxels: int = 32,
+    voxel_size_angstrom: float | None = None,
+    tomogram_voxel_size_angstrom: float | None = None,
+    edges: str = "leave-out",
+    invert_contrast: bool = False,
+) -> None:
+    """Cut a box around every position, at sub-voxel precision.
+
+    Where the voxels of boxes are larger than a tomogram's, an anti-alias filter takes out what they
+    cannot hold.  Voxel ``box_voxels // 2`` of a box lies at the position.
+
+    Parameters
+    ----------
+    positions
+        CSV table of the particles, a row each: id, class, tomogram, position in Å.
+    tomograms
+        Tomograms that the table names, MRC of any mode; also compressed.
+    volumes
+        (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
+    masks
+        (n, d, h, w) ground truth, MRC stack of labels; -1 throughout, since there is none.
+    particles
+        CSV table of the volumes, a row each: id, class, label, tomogram, position in Å.
+    """
+    if edges not in EDGES:
+        raise ValueError(f"edges must be one of {EDGES} (got '{edges}')")
+    if box_voxels % BOX_MULTIPLE:
+        raise ValueError(f"box_voxels is {box_voxels}: expected a multiple of {BOX_MULTIPLE}")
+    listed = with_labels(read_particles(positions))
+    files = _files(positions, listed, tomograms)
+    extents = {name: read_extent(p, tomogram_voxel_size_angstrom) for name, p in files.items()}
+    size = voxel_size_angstrom or extents[listed["tomogram"].iloc[0]].voxel_size_angstrom
+    kept = _inside(positions, listed, extents, box_voxels, size, pad=edges == "pad")
+    table = listed[kept].reset_index(drop=True)
+    shape = (len(table), *(box_voxels,) * 3)
+    with (
+        write_batches(volumes, shape, np.float32, voxel_size_angstrom=size) as boxes,
+        write_batches(masks, shape, np.int8, voxel_size_angstrom=size) as labels,
+    ):
+        for name, rows in table.groupby("tomogram", sort=False).indices.items():
+            with unpacked(files[str(name)], volumes.parent) as plain:
+                opened = Tomogram.open(plain, voxel_size_angstrom=tomogram_voxel_size_angstrom)
+                centres = _centres(positions, table.iloc[rows], opened.voxel_size_angstrom)
+                for row, centre in zip(rows, centres, strict=True):
+                    box = standardize(cut_box(opened, centre, box_voxels, size)[None])
+                    boxes[row : row + 1] = -box if invert_contrast else box
+                    labels[row : row + 1] = np.full(box.shape, UNANNOTATED, dtype=np.int8)
+    write_csv(particles, table)
+
+
+def _files(positions: Path, listed: pd.DataFrame, tomograms: tuple[Path, ...]) -> dict[str, Path]:
+    """Return the file of every tomogram that the table names."""
+    files = {undecorated(path.name): path for path in tomograms}
+    missing = sorted(set(listed["tomogram"]) - set(files))
+    if missing:
+        raise ValueError(
+            f"{positions} names the tomograms {missing[:5]}, and the files are those of "
+            f"{sorted(files)[:5]}: rerun 'list-particles'"
+        )
+    return {str(name): files[name] for name in listed["tomogram"].unique()}
+
+
+def _centres(positions: Path, table: pd.DataFrame, voxel_size_angstrom: float) -> NDArray:
+    """Positions (n, 3) z, y, x in voxels of a tomogram."""
+    return number_columns(positions, table, ANGSTROM)[:, ::-1] / voxel_size_angstrom
+
+
+def _inside(
+    positions: Path,
+    listed: pd.DataFrame,
+    extents: Mapping[str, Extent],
+    box_voxels: int,
+    size: float,
+    *,
+    pad: bool,
+) -> NDArray[np.bool_]:
+    """Tell (n,) which boxes are to be cut: whole ones, or all whose middle lies inside.
+
+    Raises
+    ------
+    ValueError
+        If most positions of a tomogram lie outside of it: their frame or unit is another.
+    """
+    centred, whole = np.zeros(len(listed), dtype=bool), np.zeros(len(listed), dtype=bool)
+    for name, rows in listed.groupby("tomogram").indices.items():
+        extent = extents[str(name)]
+        voxel, shape = extent.voxel_size_angstrom, extent.voxels[::-1]
+        centres = _centres(positions, listed.iloc[rows], voxel)
+        centred[rows] = lie_inside(centres, shape, 1, 1.0)
+        whole[rows] = lie_inside(centres, shape, box_voxels, size / voxel)
+        if centred[rows].mean() < MOST_INSIDE:
+            outside = centres[~centred[rows]][0, ::-1].round(1).tolist()
+            raise ValueError(
+                f"{(~centred[rows]).sum()} of {len(rows)} positions lie outside of the tomogram "
+                f"'{name}' of {extent.voxels.tolist()} voxels of {voxel:g} Å, as {outside} (x, y, "
+                f"z): their unit or frame is another; see {positions} and list_voxel_size_angstrom"
+            )
+    logger.info(
+        "%d boxes of %d^3 voxels of %g Å", (centred if pad else whole).sum(), box_voxels, size
+    )
+    if not pad and not whole.all():
+        logger.warning(
+            "%d boxes reach beyond their tomogram and are left out (to pad them: edges: pad)",
+            (~whole).sum(),
+        )
+    if pad and not centred.all():
+        logger.warning("%d positions lie outside of their tomogram: left out", (~centred).sum())
+    return centred if pad else whole
