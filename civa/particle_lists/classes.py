@@ -35,7 +35,7 @@ def classes_of(
         has one value only where it should tell classes apart.
     """
     if of_list is not None:
-        return np.full(len(particles), of_list, dtype=np.str_)
+        return np.array([of_list] * len(particles), dtype=np.str_)
     where = f"{particles.path} ({particles.dialect})"
     if column is not None:
         if column not in particles.table:

@@ -1,0 +1,385 @@
+"""Tomograms and lists of several programs, through the command line: one table, the same boxes."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import emfile
+import mrcfile
+import numpy as np
+import pandas as pd
+import pytest
+import starfile
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from civa.cli import main
+from civa.data.stack import Stack, read_stack
+
+VOXEL = 10.0
+SHAPE = (48, 96, 80)  # z, y, x
+# Middles x, y, z in voxels, from 0; the last one's box reaches beyond the tomogram.
+PLACES = np.array(
+    [[20.0, 24, 20], [55.0, 30, 25], [24.25, 70.5, 22.75], [60.0, 75, 26], [50, 50, 5]]
+)
+CLASSES = np.array([1, 2, 1, 2, 2])
+TURNS = Rotation.random(len(PLACES), rng=np.random.default_rng(4))
+
+
+def density() -> NDArray[np.float64]:
+    """Noise, and a dark blob of 1.5 voxels' width at every place."""
+    volume = np.random.default_rng(2).normal(scale=0.02, size=SHAPE)
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
+    for place in PLACES:
+        apart = ((grid - place[::-1]) ** 2).sum(axis=-1)
+        volume -= np.exp(-apart / (2 * 1.5**2))
+    return volume
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder with a tomogram, `TS_7`, in a folder whose name is no easy one."""
+    inside = tmp_path / "my tomograms"
+    inside.mkdir()
+    with mrcfile.new(inside / "TS_7_10.00Apx.mrc") as mrc:
+        mrc.set_data(density().astype(np.float32))
+        mrc.voxel_size = VOXEL
+    return tmp_path
+
+
+def angles(sequence: str) -> NDArray[np.float64]:
+    return TURNS.as_euler(sequence, degrees=True)
+
+
+def relion_columns() -> dict[str, NDArray]:
+    rot, tilt, psi = TURNS.inv().as_euler("ZYZ", degrees=True).T
+    return {
+        **{"rlnAngleRot": rot, "rlnAngleTilt": tilt, "rlnAnglePsi": psi},
+        "rlnClassNumber": CLASSES,
+    }
+
+
+def relion_3_1(path: Path) -> None:
+    """Pixels of 5 Å, and an origin that takes back what was added."""
+    pixels = 2 * PLACES + [1.0, -2, 3]
+    optics = pd.DataFrame({"rlnOpticsGroup": [1], "rlnImagePixelSize": [5.0]})
+    columns = {f"rlnCoordinate{axis}": pixels[:, i] for i, axis in enumerate("XYZ")}
+    origins = {f"rlnOrigin{a}Angst": 5.0 * s for a, s in zip("XYZ", (1, -2, 3), strict=True)}
+    particles = pd.DataFrame({"rlnMicrographName": "a/TS_7.mrc.tomostar", **columns, **origins})
+    particles = particles.assign(**relion_columns(), rlnOpticsGroup=1)
+    starfile.write({"optics": optics, "particles": particles}, path)
+
+
+def relion_4(path: Path) -> None:
+    """Unbinned pixels of 2.5 Å; boxes were turned, and their origins with them."""
+    turned = Rotation.random(len(PLACES), rng=np.random.default_rng(9))
+    within = turned.inv() * TURNS
+    origins = np.array([7.5, -5.0, 2.5])
+    pixels = 4 * PLACES + turned.apply(np.tile(origins, (len(PLACES), 1))) / 2.5
+    optics = pd.DataFrame({"rlnOpticsGroup": [1], "rlnTomoTiltSeriesPixelSize": [2.5]})
+    table: dict[str, object] = {"rlnTomoName": "TS_7"}
+    table |= {f"rlnCoordinate{axis}": pixels[:, i] for i, axis in enumerate("XYZ")}
+    table |= {f"rlnOrigin{axis}Angst": origins[i] for i, axis in enumerate("XYZ")}
+    for column, turns in (("rlnTomoSubtomogram", turned), ("rlnAngle", within)):
+        euler = turns.inv().as_euler("ZYZ", degrees=True)
+        table |= {f"{column}{n}": euler[:, i] for i, n in enumerate(("Rot", "Tilt", "Psi"))}
+    particles = pd.DataFrame(table).assign(rlnClassNumber=CLASSES, rlnOpticsGroup=1)
+    starfile.write({"optics": optics, "particles": particles}, path)
+
+
+def relion_5(path: Path) -> None:
+    """Å from the centre of the tomogram."""
+    centred = VOXEL * (PLACES - np.array(SHAPE[::-1]) / 2)
+    columns = {f"rlnCenteredCoordinate{a}Angst": centred[:, i] for i, a in enumerate("XYZ")}
+    particles = pd.DataFrame({"rlnTomoName": "TS_7", **columns, **relion_columns()})
+    starfile.write({"particles": particles}, path)
+
+
+def warptools(path: Path) -> None:
+    """Pixels of the images, 4 Å, under the headers of RELION 5."""
+    optics = pd.DataFrame(
+        {
+            "rlnOpticsGroup": [1],
+            "rlnTomoTiltSeriesPixelSize": [0.8],
+            "rlnImagePixelSize": [4.0],
+        }
+    )
+    columns = {f"rlnCoordinate{axis}": 2.5 * PLACES[:, i] for i, axis in enumerate("XYZ")}
+    particles = pd.DataFrame({"rlnTomoName": "TS_7.tomostar", **columns, **relion_columns()})
+    general = {"rlnTomoSubTomosAre2DStacks": 1}
+    tables = {"optics": optics, "particles": particles.assign(rlnOpticsGroup=1)}
+    starfile.write({"general": general, **tables}, path)
+
+
+def warp_matching(path: Path) -> None:
+    """Warp's template matching: fractions of the tomogram, 0 and 1 its first and last voxels."""
+    parts = PLACES / (np.array(SHAPE[::-1]) - 1)
+    columns = {f"rlnCoordinate{axis}": parts[:, i] for i, axis in enumerate("XYZ")}
+    particles = pd.DataFrame({"rlnMicrographName": "TS_7.tomostar", **columns, **relion_columns()})
+    starfile.write({"": particles}, path)
+
+
+def m(path: Path) -> None:
+    """Å from the corner, at two moments."""
+    rot, tilt, psi = TURNS.inv().as_euler("ZYZ", degrees=True).T
+    table: dict[str, object] = {"wrpSourceName": "TS_7.tomostar", "kind": CLASSES}
+    for moment in "12":
+        table |= {f"wrpCoordinate{a}{moment}": VOXEL * PLACES[:, i] for i, a in enumerate("XYZ")}
+        table |= {f"wrpAngleRot{moment}": rot, f"wrpAngleTilt{moment}": tilt}
+        table |= {f"wrpAnglePsi{moment}": psi}
+    starfile.write({"": pd.DataFrame(table)}, path)
+
+
+def dynamo(path: Path) -> None:
+    """Voxels from 1, less a shift; a complex number that rounding left behind."""
+    rows = np.zeros((len(PLACES), 35))
+    rows[:, 3:6] = [0.5, -1.5, 2.0]
+    rows[:, 6:9] = -angles("ZXZ")
+    rows[:, 19], rows[:, 21] = 7, CLASSES
+    rows[:, 23:26] = PLACES + 1 - [0.5, -1.5, 2.0]
+    lines = [" ".join(f"{value:.6g}" for value in row) for row in rows]
+    lines[2] = lines[2][: lines[2].rindex(" ")] + " 0+1.2e-06i"
+    path.write_text("\n".join(lines) + "\n")
+
+
+def motive_columns() -> dict[str, NDArray | float]:
+    phi, the, psi = angles("zxz").T
+    shifts = {"x_shift": 0.25, "y_shift": 1.0, "z_shift": -2.0}
+    places = {f"orig_{a}": PLACES[:, i] + 1 for i, a in enumerate("xyz")}
+    for axis in "xyz":
+        places[f"orig_{axis}"] -= shifts[f"{axis}_shift"]
+    return {**places, **shifts, "phi": phi, "psi": psi, "the": the, "class": CLASSES}
+
+
+def stopgap(path: Path) -> None:
+    starfile.write({"stopgap_motivelist": pd.DataFrame({"tomo_num": 7, **motive_columns()})}, path)
+
+
+def em(path: Path) -> None:
+    columns = motive_columns()
+    rows = np.zeros((len(PLACES), 20), dtype=np.float32)
+    names = ["orig_x", "orig_y", "orig_z", "x_shift", "y_shift", "z_shift"]
+    for place, name in enumerate(names, start=7):
+        rows[:, place] = columns[name]
+    for place, name in ((16, "phi"), (17, "psi"), (18, "the"), (19, "class")):
+        rows[:, place] = columns[name]
+    rows[:, 4] = 7
+    emfile.write(path, rows[None])
+
+
+def csv(path: Path) -> None:
+    table = pd.DataFrame({"class": CLASSES, "tomogram": "TS_7"})
+    table = table.assign(**{f"{a}_voxel": PLACES[:, i] for i, a in enumerate("xyz")})
+    quaternions = TURNS.as_quat()
+    table = table.assign(**{f"quaternion_{a}": quaternions[:, i] for i, a in enumerate("xyzw")})
+    table.to_csv(path, index=False)
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    **{"relion_3_1.star": relion_3_1, "relion_4.star": relion_4, "relion_5.star": relion_5},
+    **{"warptools.star": warptools, "warp_matching.star": warp_matching, "m.star": m},
+    **{"dynamo.tbl": dynamo, "stopgap.star": stopgap, "motl.em": em, "plain.csv": csv},
+}
+
+
+def listed(folder: Path, *lists: str, flags: tuple[str, ...] = ()) -> pd.DataFrame | str:
+    """List particles; return the table, or the last line of the log where it fails."""
+    log, out = folder / "log.txt", folder / "positions.csv"
+    arguments = ["list-particles", "--lists", *(str(folder / name) for name in lists)]
+    tomograms = sorted(map(str, (folder / "my tomograms").iterdir()))
+    arguments += ["--tomograms", *tomograms, "--out", str(out), *flags]
+    status = main([*arguments, "--log", str(log)])
+    if status:
+        assert not out.exists()
+        return log.read_text(encoding="utf-8").splitlines()[-1]
+    return pd.read_csv(out, dtype={"id": str, "class": str, "tomogram": str})
+
+
+def extracted(folder: Path, *flags: str) -> tuple[int, str]:
+    """Cut boxes at the positions that were listed; return the status and the log."""
+    tomograms = sorted(map(str, (folder / "my tomograms").iterdir()))
+    products = {"volumes": "volumes.mrcs", "masks": "masks.mrcs", "particles": "particles.csv"}
+    arguments = ["extract", "--positions", str(folder / "positions.csv"), "--tomograms", *tomograms]
+    for name, file in products.items():
+        arguments += [f"--{name}", str(folder / file)]
+    log = folder / "extract.txt"
+    status = main([*arguments, "--box-voxels", "16", *flags, "--log", str(log)])
+    return status, log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_program_gives_the_same_particles_and_boxes(folder: Path, name: str) -> None:
+    WRITERS[name](folder / name)
+    column = ("--class-column", "kind") if name == "m.star" else ()
+    table = listed(folder, name, flags=("--class-values", "barrel=1", "cage=2", *column))
+    assert isinstance(table, pd.DataFrame), table
+    assert table["class"].tolist() == ["barrel", "cage", "barrel", "cage", "cage"]
+    assert set(table["tomogram"]) == {"TS_7"}
+    np.testing.assert_allclose(
+        table[["x_angstrom", "y_angstrom", "z_angstrom"]], VOXEL * PLACES, atol=0.01
+    )
+    found = Rotation.from_quat(table[[f"quaternion_{axis}" for axis in "xyzw"]])
+    assert (found.inv() * TURNS).magnitude().max() < 1e-3
+
+    status, log = extracted(folder, "--invert-contrast")
+    assert status == 0
+    assert "4 boxes of 16^3 voxels of 10 Å" in log
+    assert "1 boxes reach beyond their tomogram and are left out" in log
+    boxes = read_stack(folder / "volumes.mrcs")
+    for box in boxes:
+        middle = np.unravel_index(box.argmax(), box.shape)
+        assert middle == (8, 8, 8)
+        mirrored = box[1:, 1:, 1:][::-1, ::-1, ::-1]  # a blob in its middle is its own mirror image
+        near = (slice(4, 11),) * 3
+        assert np.corrcoef(box[1:, 1:, 1:][near].ravel(), mirrored[near].ravel())[0, 1] > 0.97
+
+
+def test_boxes_of_larger_voxels_keep_the_middle(folder: Path) -> None:
+    csv(folder / "a.csv")
+    assert isinstance(listed(folder, "a.csv"), pd.DataFrame)
+    status, log = extracted(folder, "--voxel-size-angstrom", "13.28", "--edges", "pad")
+    assert status == 0
+    assert "5 boxes of 16^3 voxels of 13.28 Å" in log
+    stack = Stack.open(folder / "volumes.mrcs")
+    assert (len(stack), round(stack.voxel_size_angstrom, 2)) == (5, 13.28)
+    for box in stack[:]:
+        assert np.unravel_index(box.argmin(), box.shape) == (8, 8, 8)  # dark, as it was not turned
+    assert (read_stack(folder / "masks.mrcs") == -1).all()
+
+
+def test_compressed_tomograms_are_read_and_left_alone(folder: Path) -> None:
+    csv(folder / "a.csv")
+    (plain,) = (folder / "my tomograms").iterdir()
+    first = listed(folder, "a.csv"), extracted(folder), read_stack(folder / "volumes.mrcs")
+    packed = plain.with_name(plain.name + ".gz")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    second = listed(folder, "a.csv"), extracted(folder), read_stack(folder / "volumes.mrcs")
+    np.testing.assert_array_equal(first[2], second[2])
+    assert list((folder / "my tomograms").iterdir()) == [packed]
+    assert not list(folder.glob(".unpacked*"))
+
+
+def test_one_list_per_class(folder: Path) -> None:
+    for number, name in ((1, "first"), (2, "second")):
+        csv(folder / f"{name}.csv")
+        table = pd.read_csv(folder / f"{name}.csv")
+        table[table["class"] == number].drop(columns="class").to_csv(
+            folder / f"{name}.csv", index=False
+        )
+    flags = ("--list-classes", "barrel", "cage")
+    table = listed(folder, "first.csv", "second.csv", flags=flags)
+    assert isinstance(table, pd.DataFrame)
+    assert table["class"].tolist() == ["barrel"] * 2 + ["cage"] * 3
+    assert table["id"].tolist() == [f"TS_7_{i:05d}" for i in range(1, 6)]
+    assert table["list"].tolist() == ["first.csv"] * 2 + ["second.csv"] * 3
+    assert table["number"].tolist() == [1, 2, 1, 2, 3]
+
+
+def test_particles_of_no_asked_class_are_left_out_and_counted(folder: Path) -> None:
+    dynamo(folder / "d.tbl")
+    table = listed(folder, "d.tbl", flags=("--class-values", "barrel=1+9"))
+    assert isinstance(table, pd.DataFrame)
+    assert table["number"].tolist() == [1, 3]
+    assert "3 particles of other classes are left out" in (folder / "log.txt").read_text()
+
+
+def test_angles_multiplied_twice_are_understood_with_a_word(folder: Path) -> None:
+    warptools(folder / "w.star")
+    blocks = starfile.read(folder / "w.star")
+    for name in ("Rot", "Tilt", "Psi"):
+        blocks["particles"][f"rlnAngle{name}"] *= 180 / np.pi
+    starfile.write(blocks, folder / "w.star", overwrite=True)
+    table = listed(folder, "w.star")
+    assert isinstance(table, pd.DataFrame)
+    found = Rotation.from_quat(table[[f"quaternion_{axis}" for axis in "xyzw"]])
+    assert (found.inv() * TURNS).magnitude().max() < 1e-3
+    assert "degrees that were multiplied by 57.3" in (folder / "log.txt").read_text()
+
+
+def test_positions_from_the_corner_of_voxels_by_option(folder: Path) -> None:
+    csv(folder / "a.csv")
+    table = listed(folder, "a.csv", flags=("--first-voxel", "0.5"))
+    assert isinstance(table, pd.DataFrame)
+    np.testing.assert_allclose(table["x_angstrom"], VOXEL * (PLACES[:, 0] - 0.5), atol=0.01)
+
+
+def test_voxels_of_another_binning_by_option(folder: Path) -> None:
+    csv(folder / "a.csv")
+    table = listed(folder, "a.csv", flags=("--list-voxel-size-angstrom", "2.5"))
+    assert isinstance(table, pd.DataFrame)
+    np.testing.assert_allclose(table["x_angstrom"], 2.5 * PLACES[:, 0], atol=0.01)
+
+
+def test_positions_in_another_unit_are_refused_with_the_figure(folder: Path) -> None:
+    csv(folder / "a.csv")
+    listed(folder, "a.csv", flags=("--list-voxel-size-angstrom", "40"))
+    status, log = extracted(folder)
+    assert status == 1
+    assert "5 of 5 positions lie outside of the tomogram 'TS_7' of [80, 96, 48] voxels" in log
+    assert "list_voxel_size_angstrom" in log.splitlines()[-1]
+    assert not (folder / "volumes.mrcs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("id,class\n1,a\n", "is no particle list that is known.*'id', 'class'"),
+        ("x_voxel,y_voxel,z_voxel\n1,2\n", r"line 2: 2 fields, expected 3"),
+        ("x_voxel,y_voxel,z_voxel\n1,2,3,4\n", r"line 2: 4 fields, expected 3"),
+        (
+            "class,x_voxel,y_voxel,z_voxel\na,1,,3\n",
+            r"particle 1: y_voxel is '', expected a number",
+        ),
+        ("class,x_voxel,y_voxel,z_voxel\na,1,nan,3\n", r"particle 1: y_voxel is 'nan', expected"),
+        ("x_voxel,y_voxel,z_voxel\n1,2,3\n", "does not say of which class its particles are"),
+        ("class,x_voxel,y_voxel,z_voxel\n", "lists no particle"),
+        ("data_\n\nloop_\n_rlnMicrographName #1\nTS_7\n", "lists no particles with positions"),
+        ("\0\1\2\3", "is a binary file that is no particle list"),
+    ],
+)
+def test_what_is_no_list_is_refused_by_name(folder: Path, text: str, message: str) -> None:
+    (folder / "bad.csv").write_text(text)
+    last = listed(folder, "bad.csv")
+    assert isinstance(last, str)
+    assert pd.Series([last]).str.contains(rf"bad\.csv.*{message}").all(), last
+
+
+def test_delimiters_blanks_and_a_mark_at_the_beginning_do_not_matter(folder: Path) -> None:
+    text = "class ; x_voxel;y_voxel ;z_voxel\r\n a ;20; 24;20\r\n\r\nb;55;30;25\r\n"
+    (folder / "a.csv").write_text("\ufeff" + text, encoding="utf-8")
+    table = listed(folder, "a.csv")
+    assert isinstance(table, pd.DataFrame)
+    assert table["class"].tolist() == ["a", "b"]
+    assert table["y_angstrom"].tolist() == [240, 300]
+
+
+def test_a_list_that_is_not_there_is_named(folder: Path) -> None:
+    last = listed(folder, "gone.star")
+    assert isinstance(last, str)
+    assert "gone.star does not exist" in last
+
+
+def test_a_column_that_a_list_lacks_is_named_with_those_it_has(folder: Path) -> None:
+    csv(folder / "a.csv")
+    last = listed(folder, "a.csv", flags=("--class-column", "kind"))
+    assert isinstance(last, str)
+    assert "a.csv (CSV) has no column 'kind': it has ['class', 'tomogram'" in last
+
+
+def test_no_particle_of_the_values_asked_for(folder: Path) -> None:
+    csv(folder / "a.csv")
+    last = listed(folder, "a.csv", flags=("--class-values", "cage=7"))
+    assert isinstance(last, str)
+    assert "has the classes ['1', '2'], and none of ['7']" in last
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--edges", "wrap"), ("--box-voxels", "20")])
+def test_settings_that_cannot_be_are_refused(folder: Path, flag: str, value: str) -> None:
+    csv(folder / "a.csv")
+    listed(folder, "a.csv")
+    status, log = extracted(folder, "--box-voxels", "16", flag, value)
+    if flag == "--edges":
+        assert status == 1
+        assert "edges must be one of" in log
