@@ -1,14 +1,16 @@
 """The particle table, its image-level labels, the parts of a split, and predictions."""
 
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from civa.data.findings import Finding, raise_errors
+from civa.data.text_table import read_text_table
 
 if TYPE_CHECKING:
     import pandas as pd  # imported where tables are read: it is slow, and plans of jobs read none
@@ -19,6 +21,9 @@ RESERVED = {  # columns of the tables of scores
     *("dataset", "seed", "method", "miou", "class_miou", "miou_agnostic", "n", "sd", "seeds"),
 }
 CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
+TEXT = ("id", "class", "path", "mask", "tomogram")  # columns that stay text
+# What programs write into a cell for nothing.
+NOTHING = ("nan", "NaN", "NA", "N/A", "n/a", "#N/A", "None", "none", "null", "NULL", "<NA>", "-")
 MOST_CLASSES = 127  # labels of masks are signed bytes
 UNANNOTATED = -1  # mask value of volumes that come without a ground truth
 
@@ -26,64 +31,88 @@ UNANNOTATED = -1  # mask value of volumes that come without a ground truth
 def read_particles(path: Path) -> "pd.DataFrame":
     """Read a particle table: one row per volume, in the order of the stack.
 
-    Columns ``id``, ``class`` and, where there is one, ``tomogram`` are text (so that ``007`` stays
-    ``007``); ids and classes come without blanks around them (tomograms: `read_tomograms`).
-    ``label`` is the class's integer, 1 for the first class.
+    Columns ``id``, ``class``, ``path``, ``mask`` and ``tomogram`` are text (so that ``007`` stays
+    ``007``).  ``label`` is the class's integer, 1 for the first class.
 
     Raises
     ------
-    ValueError
-        If the table is unreadable or empty, a column is missing, an id is blank or repeated, a
-        class is blank or has a name that would break the tables, or there are too many classes.
+    FindingError
+        If `check_particles` finds an error, or the table itself cannot be read; see
+        `civa.data.text_table.read_text_table`.
     """
-    table = _read_table(path)
-    for column in ("id", "class"):
-        if column not in table:
-            raise ValueError(f"{path} has no column '{column}': it holds {list(table.columns)}")
-        table[column] = table[column].str.strip()
-    if (table["id"] == "").any():
-        rows = (np.flatnonzero(table["id"] == "") + 2).tolist()  # lines; the header is the first
-        raise ValueError(f"{path}: every volume needs an id; blank in lines {rows[:5]}")
-    repeated = table["id"][table["id"].duplicated()].tolist()
-    if repeated:
-        raise ValueError(f"{path}: ids must be unique; repeated: {repeated[:5]}")
-    blank = table["id"][table["class"] == ""].tolist()
-    if blank:
-        raise ValueError(f"{path}: every volume needs a class; blank for ids {blank[:5]}")
-    for name in table["class"].unique():
-        if not CLASS_NAME.fullmatch(name) or name in RESERVED:
-            raise ValueError(
-                f"{path}: class '{name}' cannot head a column of the tables: use letters, digits, "
-                f"'_', '-', '.' or blanks, and none of {sorted(RESERVED)}"
-            )
-    if table["class"].nunique() > MOST_CLASSES:
-        raise ValueError(
-            f"{path} has {table['class'].nunique()} classes, and masks hold at most "
-            f"{MOST_CLASSES}: is '{table['class'].iloc[0]}' a class, or an id?"
-        )
-    return table
+    table, findings = check_particles(path)
+    raise_errors(findings)
+    return table.reset_index(drop=True)
 
 
-def _read_table(path: Path) -> "pd.DataFrame":
-    import pandas as pd
+def check_particles(path: Path) -> "tuple[pd.DataFrame, list[Finding]]":
+    """Read a particle table, and say all that is wrong with it.
 
+    Returns
+    -------
+    The table, whose index is each row's line in the file; and what was found: a missing column,
+    ids that are blank or repeated, classes that are blank, look like a missing value, differ in
+    case or in writing only, or cannot head a column of the tables; too many classes.
+    """
+    table = read_text_table(path, text=TEXT)
+    missing = [column for column in ("id", "class") if column not in table]
+    if missing:
+        value = f"has no column {missing}: it holds {list(table.columns)}"
+        return table, [Finding("error", path, value, remedy="name the columns in the first line")]
+    for column in ("mask", "tomogram"):
+        if column in table:
+            table[column] = table[column].mask(table[column].isin(NOTHING), "")
+    findings = [*_check_ids(path, table), *_check_classes(path, table)]
+    return table, findings
+
+
+def _check_ids(path: Path, table: "pd.DataFrame") -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for line, name in table["id"].items():
+        at = int(str(line))
+        if not name:
+            yield Finding("error", path, "the id is blank", "", "give every volume an id", at)
+        elif name in first:
+            value = f"the id stands in line {first[name]} too"
+            yield Finding("error", path, value, "", "give every volume an id of its own", at, name)
+        first.setdefault(name, at)
+
+
+def _check_classes(path: Path, table: "pd.DataFrame") -> Iterator[Finding]:
+    """Look at the names of classes, each where it first stands."""
+    first = table.drop_duplicates("class")
+    written: dict[str, str] = {}
+    for line, identity, name in zip(first.index, first["id"], first["class"], strict=True):
+        if (fault := _fault_of_class(name)) is not None:
+            yield Finding("error", path, *fault, line=int(line), id=identity or None)
+        elif (twin := written.setdefault(_plain(name), name)) != name:
+            value = f"the classes '{twin}' and '{name}' differ in writing only"
+            yield Finding("error", path, value, "", "write them alike", int(line), identity or None)
+    if len(first) > MOST_CLASSES:
+        value = f"has {len(first)} classes, and masks hold at most {MOST_CLASSES}"
+        remedy = f"is '{first['class'].iloc[0]}' a class, or an id?"
+        yield Finding("error", path, value, remedy=remedy)
+
+
+def _fault_of_class(name: str) -> tuple[str, str, str] | None:
+    """Return what is wrong with the name of a class, what was expected, and the remedy."""
+    if not name:
+        return "the class is blank", "", "name the class of every volume, or leave the row out"
+    if name in NOTHING and name != "NA":  # neuraminidase, beside HA
+        remedy = "name the class of every volume, or leave the row out"
+        return f"the class '{name}' looks like a missing value", "", remedy
+    if not CLASS_NAME.fullmatch(name) or name in RESERVED:
+        expected = f"letters, digits, '_', '-', '.' or blanks, and none of {sorted(RESERVED)}"
+        return f"the class '{name}' cannot head a column of the tables", expected, "rename it"
+    return None
+
+
+def _plain(name: str) -> str:
+    """Return what two ways of writing one name have in common: case, and 1 and 1.0."""
     try:
-        with warnings.catch_warnings():  # without an error, cells beyond the header would be lost
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                dtype=dict.fromkeys(("id", "class", "path", "mask", "tomogram"), str),
-                keep_default_na=False,
-                index_col=False,
-                encoding="utf-8-sig",
-            )
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} is not a readable CSV table ({error})") from error
-    except pd.errors.ParserWarning as warning:
-        raise ValueError(f"{path} has rows longer than its header ({warning})") from warning
-    if table.empty:
-        raise ValueError(f"{path} lists no volume: expected one row per volume below the header")
-    return table
+        return str(float(name))
+    except ValueError:
+        return name.casefold()
 
 
 def read_defocus(particles: "pd.DataFrame") -> NDArray[np.float64] | None:

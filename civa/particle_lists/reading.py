@@ -1,18 +1,16 @@
 """Any particle list: whose it is, by its content, and what it says."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from civa.data.star import read_star
+from civa.data.text_table import read_text_table
 from civa.particle_lists import coordinates_csv, dynamo, imod, m, motive_list, relion
 from civa.particle_lists.particle_list import ParticleList
 
 HEAD_BYTES = 1 << 14  # enough for a line of any table
-DELIMITERS = ",;\t"
 
 
 def read_particle_list(path: Path) -> ParticleList:
@@ -85,7 +83,7 @@ def _read_optimisation_set(path: Path, table: pd.DataFrame) -> ParticleList:
 
 
 def _read_csv(path: Path) -> ParticleList:
-    table = read_delimited(path)
+    table = read_text_table(path)
     if not coordinates_csv.has_positions(table):
         raise ValueError(
             f"{path} is no particle list that is known: it begins as a table with the columns "
@@ -94,26 +92,3 @@ def _read_csv(path: Path) -> ParticleList:
             f"{coordinates_csv.VOXELS}"
         )
     return coordinates_csv.read(path, table)
-
-
-def read_delimited(path: Path) -> pd.DataFrame:
-    """Read a table whose fields are parted by commas, semicolons or tabs; all cells as text."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        header = text.split("\n", 1)[0]
-        delimiter = max(DELIMITERS, key=header.count)
-        rows = list(csv.reader(text.splitlines(), delimiter=delimiter, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no table that can be read ({error})") from error
-    filled = [(line, row) for line, row in enumerate(rows, start=1) if any(map(str.strip, row))]
-    if not filled:
-        raise ValueError(f"{path} is empty")
-    names = [name.strip() for name in filled[0][1]]
-    for line, row in filled[1:]:
-        if len(row) != len(names):
-            raise ValueError(
-                f"{path}, line {line}: {len(row)} fields, expected {len(names)} as in the header; "
-                "put fields that hold the delimiter into double quotes"
-            )
-    cells = np.array([[cell.strip() for cell in row] for _, row in filled[1:]], dtype=object)
-    return pd.DataFrame(cells.reshape(-1, len(names)), columns=names)

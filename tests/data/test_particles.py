@@ -1,6 +1,5 @@
 """The particle table, and who may see which label."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 
 from civa.data.particles import (
     ParticleSet,
+    check_particles,
     class_names,
     draw_group,
     read_particles,
@@ -25,9 +25,9 @@ def table(tmp_path: Path, text: str, *, encoding: str = "utf-8") -> Path:
 
 
 def test_names_that_look_like_numbers_or_gaps_stay_text(tmp_path: Path) -> None:
-    rows = read_particles(table(tmp_path, "id,class,label\n007,1e3,1\nNA,None,2\n"))
+    rows = read_particles(table(tmp_path, "id,class,label\n007,1e3,1\nNA,NA,2\n"))
     assert rows["id"].tolist() == ["007", "NA"]
-    assert rows["class"].tolist() == ["1e3", "None"]
+    assert rows["class"].tolist() == ["1e3", "NA"]
 
 
 def test_a_table_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
@@ -50,21 +50,28 @@ def test_tomograms_are_text_and_none_is_blank(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,label\na,1\n", r"particles\.csv has no column 'class': it holds \['id', 'label'\]"),
-        ("id;class\na;x\n", r"particles\.csv has no column 'id': it holds \['id;class'\]"),
-        ("id,class\na,x\nb,x\na,y\n", r"particles\.csv: ids must be unique; repeated: \['a'\]"),
-        ("id,class\na,x\nb,\nc, \n", r"particles\.csv: .*blank for ids \['b', 'c'\]"),
-        ("id,class\na,x\n ,x\n", r"particles\.csv: every volume needs an id; blank in lines \[3\]"),
-        ("id,class\na,x\na ,x\n", r"particles\.csv: ids must be unique; repeated: \['a'\]"),
+        ("id,label\na,1\n", r"has no column \['class'\]: it holds \['id', 'label'\]"),
+        ("id,class\na,x\nb,x\na,y\n", r"line 4, id 'a': the id stands in line 2 too"),
+        ("id,class\na,x\nb,\nc, \n", r"line 3, id 'b': the class is blank"),
+        ("id,class\na,x\n ,x\n", r"line 3: the id is blank"),
+        ("id,class\na,x\na ,x\n", r"line 3, id 'a': the id stands in line 2 too"),
+        ("id,class\na,x\nb,nan\n", r"line 3, id 'b': the class 'nan' looks like a missing"),
+        ("id,class\na,x\nb,None\n", r"line 3, id 'b': the class 'None' looks like a missing"),
+        ("id,class\na,Ribosome\nb,ribosome\n", r"line 3, .*'Ribosome' and 'ribosome' differ in"),
+        ("id,class\na,1\n\nb,1.0\n", r"line 4, id 'b': the classes '1' and '1.0' differ in"),
+        ("id,class\na,80S/60S\n", r"line 2, id 'a': the class '80S/60S' cannot head a column"),
+        ("id,class\na,α-tubulin\n", r"line 2, .*'α-tubulin' cannot head .*expected letters"),
+        ("id,class,id\na,x,b\n", r"line 1: the columns \['id'\] stand twice"),
+        ("id,class,path\na,x\n", r"line 2: the row has 2 fields, \['a', 'x'\]: expected 3 as"),
+        ("id,class\na,ribosome, 80S\n", r"line 2: the row has 3 fields.*double quotes"),
+        ('id,class\na,"x\n', r"is not a readable CSV table \(unexpected end of data\)"),
         (
             "id,class\n" + "".join(f"{n},{n}\n" for n in range(128)),
-            r"particles\.csv has 128 classes, and masks hold at most 127: is '0' a class",
+            r"particles\.csv: has 128 classes, and masks hold at most 127; is '0' a class",
         ),
-        ("", r"particles\.csv"),  # an empty file
-        ("id,class\n", r"particles\.csv"),  # a header and no rows
-        ("id,class\na,x,y,z,1\nb,x,2\nc,d,e,f,g,h\n", r"particles\.csv"),  # ragged rows
-        # more fields than names: pandas takes the first for an index, and classes for ids
-        ("id,class\na,x,1\nb,y,2\n", r"particles\.csv"),
+        ("", r"is empty"),
+        ("id,class\n", r"lists no volume"),
+        ("id,class\na,x,y,z,1\nb,x,2\nc,d,e,f,g,h\n", r"line 2: the row has 5 fields"),
     ],
 )
 def test_a_broken_table_is_named_with_its_fault(tmp_path: Path, text: str, message: str) -> None:
@@ -72,14 +79,44 @@ def test_a_broken_table_is_named_with_its_fault(tmp_path: Path, text: str, messa
         read_particles(table(tmp_path, text))
 
 
-def test_rows_longer_than_the_header_are_refused_whatever_is_made_of_warnings(
-    tmp_path: Path,
-) -> None:
-    path = table(tmp_path, "id,class,path\na,x,a.mrc,mask.mrc\nb,x,b.mrc,mask.mrc\n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(ValueError, match=r"particles\.csv has rows longer than its header"):
-            read_particles(path)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id;class;path\n007;a;x.mrc\n8;b;y.mrc\n",
+        "id\tclass\tpath\n007\ta\tx.mrc\n8\tb\ty.mrc\n",
+        'id,class,path\n007,"a",x.mrc\n"8",b,"y.mrc"\n',
+        " id , class, path\n007 ,a , x.mrc\n8,b,y.mrc \n",
+        "\n\nid,class,path\n\n007,a,x.mrc\n  \n8,b,y.mrc\n\n",
+        "id,class,path,\n007,a,x.mrc,\n8,b,y.mrc,,\n",
+    ],
+)
+def test_a_table_is_read_as_a_person_would(tmp_path: Path, text: str) -> None:
+    rows = read_particles(table(tmp_path, text))
+    assert rows.to_dict("list") == {
+        "id": ["007", "8"],
+        "class": ["a", "b"],
+        "path": ["x.mrc", "y.mrc"],
+    }
+
+
+def test_words_for_nothing_are_no_masks(tmp_path: Path) -> None:
+    words = ["<NA>", "nan", "None", "", "m.mrc"]
+    lines = [f"{i},x,{word}" for i, word in enumerate(words)]
+    rows = read_particles(table(tmp_path, "\n".join(["id,class,mask", *lines])))
+    assert rows["mask"].tolist() == ["", "", "", "", "m.mrc"]
+
+
+def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
+    path = table(tmp_path, "id,class\na,x\na,nan\n,X\n")
+    _, findings = check_particles(path)
+    assert [(one.severity, one.line, one.id) for one in findings] == [
+        ("error", 3, "a"),
+        ("error", 4, None),
+        ("error", 3, "a"),
+        ("error", 4, None),
+    ]
+    with pytest.raises(ValueError, match=r"\(and 3 more: 'civa validate' lists all\)"):
+        read_particles(path)
 
 
 def test_blanks_around_names_do_not_count(tmp_path: Path) -> None:

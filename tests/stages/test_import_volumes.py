@@ -187,8 +187,12 @@ def test_paths_stay_in_the_folder_of_the_table(folder: Path, escape: str) -> Non
         (["1,x"], "id,class", "has no column 'path'"),
         (["1,x,none.mrc"], "id,class,path", "none.mrc does not exist"),
         (["1,x,"], "id,class,path", "does not exist"),
-        (["1,x,a.mrc", "1,y,b.rec"], "id,class,path", "ids must be unique"),
-        (["1,,a.mrc"], "id,class,path", "every volume needs a class"),
+        (
+            ["1,x,a.mrc", "1,y,b.rec"],
+            "id,class,path",
+            "line 3, id '1': the id stands in line 2 too",
+        ),
+        (["1,,a.mrc"], "id,class,path", "line 2, id '1': the class is blank"),
         (["1,x,table.csv"], "id,class,path", "table.csv is not a readable MRC"),
         ([], "id,class,path", "table.csv"),  # no rows
     ],

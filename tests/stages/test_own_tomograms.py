@@ -326,15 +326,15 @@ def test_positions_in_another_unit_are_refused_with_the_figure(folder: Path) -> 
     [
         ("", "is empty"),
         ("id,class\n1,a\n", "is no particle list that is known.*'id', 'class'"),
-        ("x_voxel,y_voxel,z_voxel\n1,2\n", r"line 2: 2 fields, expected 3"),
-        ("x_voxel,y_voxel,z_voxel\n1,2,3,4\n", r"line 2: 4 fields, expected 3"),
+        ("x_voxel,y_voxel,z_voxel\n1,2\n", r"line 2: the row has 2 fields.*expected 3"),
+        ("x_voxel,y_voxel,z_voxel\n1,2,3,4\n", r"line 2: the row has 4 fields.*expected 3"),
         (
             "class,x_voxel,y_voxel,z_voxel\na,1,,3\n",
             r"particle 1: y_voxel is '', expected a number",
         ),
         ("class,x_voxel,y_voxel,z_voxel\na,1,nan,3\n", r"particle 1: y_voxel is 'nan', expected"),
         ("x_voxel,y_voxel,z_voxel\n1,2,3\n", "does not say of which class its particles are"),
-        ("class,x_voxel,y_voxel,z_voxel\n", "lists no particle"),
+        ("class,x_voxel,y_voxel,z_voxel\n", "lists no volume"),
         ("data_\n\nloop_\n_rlnMicrographName #1\nTS_7\n", "lists no particles with positions"),
         ("\0\1\2\3", "is a binary file that is no particle list"),
     ],
