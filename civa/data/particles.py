@@ -21,9 +21,10 @@ RESERVED = {  # columns of the tables of scores
     *("dataset", "seed", "method", "miou", "class_miou", "miou_agnostic", "n", "sd", "seeds"),
 }
 CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
-TEXT = ("id", "class", "path", "mask", "tomogram")  # columns that stay text
+TEXT = ("id", "class", "path", "mask", "tomogram", "copy_of")  # columns that stay text
 # What programs write into a cell for nothing.
 NOTHING = ("nan", "NaN", "NA", "N/A", "n/a", "#N/A", "None", "none", "null", "NULL", "<NA>", "-")
+LARGEST_DEFOCUS_UM = 20  # more is none that a tomogram is taken at
 MOST_CLASSES = 127  # labels of masks are signed bytes
 UNANNOTATED = -1  # mask value of volumes that come without a ground truth
 
@@ -128,11 +129,15 @@ def read_defocus(particles: "pd.DataFrame") -> NDArray[np.float64] | None:
     if "defocus_um" not in particles:
         return None
     values = pd.to_numeric(particles["defocus_um"], errors="coerce").to_numpy(dtype=np.float64)
-    wrong = particles["id"][~((values > 0) & (values < 20))].tolist()
+    is_wrong = ~((values > 0) & (values < LARGEST_DEFOCUS_UM))
+    wrong = particles["id"][is_wrong].tolist()
     if wrong:
+        found = particles["defocus_um"][is_wrong].iloc[0]
+        in_angstrom = (values[is_wrong] >= 100 * LARGEST_DEFOCUS_UM).all()
+        remedy = "divide by 10,000, since they look like Å" if in_angstrom else "correct it"
         raise ValueError(
-            f"defocus_um must be a number of µm above 0 and below 20, underfocus positive; it is "
-            f"not for ids {wrong[:5]}: correct it, or leave the column out"
+            f"defocus_um must be a number of µm above 0 and below {LARGEST_DEFOCUS_UM}, underfocus "
+            f"positive; it is not for ids {wrong[:5]} ({found}): {remedy}, or leave the column out"
         )
     return values
 

@@ -1,16 +1,21 @@
 """Own boxes and labels -> particle table and stacks."""
 
+import hashlib
 import logging
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from civa.data.boxes import BOX_MULTIPLE, Boxes
 from civa.data.files import write_csv
-from civa.data.particles import UNANNOTATED, read_particles, with_labels
+from civa.data.findings import raise_errors
+from civa.data.own_table import check_own_table
+from civa.data.particles import UNANNOTATED, with_labels
 from civa.data.stack import write_batches
-from civa.data.volume import read_volume, standardize
-from civa.evaluation.metrics import is_annotated
+from civa.data.volume import standardize
 
 logger = logging.getLogger(__name__)
 
@@ -22,19 +27,21 @@ def run(
     masks: Path,
     particles: Path,
     voxel_size_angstrom: float | None = None,
+    box_voxels: int | None = None,
     invert_contrast: bool = False,
 ) -> None:
-    """Import sub-tomograms that a CSV table lists.
+    """Import sub-tomograms that a table lists.
 
-    Columns: ``id``, ``class``, ``path`` (an MRC file, relative to the table's folder) and,
-    optionally, ``mask`` (blank where there is none), ``tomogram`` (volumes of one stay together in
-    the split) and ``defocus_um``.  Protein must be bright; ``--invert-contrast`` turns dark protein
-    bright.
+    Columns: ``id``, ``class``, ``path`` (a file relative to the table's folder, or ``N@file`` for
+    the N-th volume of a stack) and, optionally, ``mask`` (blank where there is none),
+    ``mask_label`` (its value for the particle, of a label map), ``tomogram`` (volumes of one stay
+    together in the split) and ``defocus_um``.  Files are MRC, also compressed, or EM.  Protein must
+    be bright; ``--invert-contrast`` turns dark protein bright.
 
     Parameters
     ----------
     table
-        CSV table of the boxes, a row each, as above.
+        Table of the boxes, a row each, as above.
     volumes
         (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
     masks
@@ -42,105 +49,71 @@ def run(
     particles
         CSV table of the volumes, a row each: id, class, label.
     """
-    rows = read_particles(table)
-    if "path" not in rows:
-        raise ValueError(f"{table} has no column 'path': name the MRC file of every volume there")
+    rows, findings = check_own_table(table)
+    raise_errors(findings)
+    for finding in findings:
+        logger.warning("%s", finding)
     rows = with_labels(rows)
-    source = Boxes(table, voxel_size_angstrom)
-    shape, voxel_size = source.measure(rows["path"].iloc[0])
-    written = (len(rows), *shape)
+    source = Boxes(table, rows, voxel_size_angstrom, box_voxels)
+    _say_edge(table, source)
+    written, size = (len(source), *(source.edge,) * 3), source.stored.voxel_size_angstrom
     sign = -1 if invert_contrast else 1
-    annotated = 0
+    remarks, digests = Counter[str](), list[str]()
     with (
-        write_batches(volumes, written, np.float32, voxel_size_angstrom=voxel_size) as boxes,
-        write_batches(masks, written, np.int8, voxel_size_angstrom=voxel_size) as labels,
+        write_batches(volumes, written, np.float32, voxel_size_angstrom=size) as boxes,
+        write_batches(masks, written, np.int8, voxel_size_angstrom=size) as labels,
     ):
-        for row, (name, label) in enumerate(zip(rows["path"], rows["label"], strict=True)):
-            boxes[row : row + 1] = sign * standardize(source.read(name)[None])
-            mask = source.mask(rows["mask"].iloc[row] if "mask" in rows else "", int(label))
-            labels[row : row + 1] = mask[None]
-            annotated += bool(is_annotated(mask[None])[0])
-    write_csv(particles, rows.drop(columns="mask", errors="ignore"))
+        for row, label in enumerate(rows["label"]):
+            box = source.read(row)
+            digests.append(hashlib.sha256(box.tobytes()).hexdigest())
+            boxes[row : row + 1] = sign * standardize(box[None])
+            mask = source.mask(row)
+            remarks[mask.remark if mask else "none"] += 1
+            labels[row : row + 1] = _labelled(
+                box.shape, None if mask is None else mask.inside, label
+            )
+    for remark, count in remarks.items():
+        if remark not in ("", "none"):
+            logger.warning("%d masks: %s", count, remark)
+    rows = _with_copies(table, rows, digests)
+    write_csv(particles, rows.drop(columns=["mask", "mask_label"], errors="ignore"))
+    annotated = len(rows) - remarks["none"]
     logger.info(
         "%d volumes of %d classes, %d with a mask", len(rows), rows["label"].max(), annotated
     )
 
 
-class Boxes:
-    """The boxes that a table names, which must all have the shape and voxel size of the first.
-
-    Parameters
-    ----------
-    table
-        The particle table; paths are relative to its folder.
-    voxel_size_angstrom
-        Overrides the headers.
-    """
-
-    def __init__(self, table: Path, voxel_size_angstrom: float | None) -> None:
-        self._table, self._override = table, voxel_size_angstrom
-        self._shape: tuple[int, ...] = ()
-        self._voxel_size = 0.0
-
-    def measure(self, name: str) -> tuple[tuple[int, ...], float]:
-        """Take shape (d, h, w) and voxel size (Å) from the first box.
-
-        Raises
-        ------
-        ValueError
-            If it is no cube whose edge is a multiple of 8 voxels.
-        """
-        box, self._voxel_size = read_volume(self._path(name), voxel_size_angstrom=self._override)
-        self._shape = box.shape
-        if len(set(box.shape)) != 1 or box.shape[0] % 8:
-            raise ValueError(
-                f"{self._table}: boxes are {box.shape}: expected cubes whose edge is a multiple of "
-                "8 voxels"
-            )
-        return self._shape, self._voxel_size
-
-    def read(self, name: str) -> NDArray[np.float32]:
-        """Read one box (d, h, w).
-
-        Raises
-        ------
-        ValueError
-            If it differs from the first in shape or voxel size, or is constant.
-        """
-        box, size = read_volume(self._path(name), voxel_size_angstrom=self._override)
-        if box.shape != self._shape or abs(size - self._voxel_size) > 1e-3 * size:
-            raise ValueError(
-                f"{name} is {box.shape} at {size:g} Å, but the first box is {self._shape} at "
-                f"{self._voxel_size:g} Å: all boxes must have one shape and one voxel size"
-            )
-        if np.ptp(box) == 0:
-            raise ValueError(f"{self._path(name)} is constant: it carries no signal; remove it")
-        return box.astype(np.float32)
-
-    def mask(self, name: str, label: int) -> NDArray[np.int8]:
-        """Read one mask (d, h, w) as labels; -1 throughout where there is none.
-
-        Raises
-        ------
-        ValueError
-            If it has another shape than the boxes.
-        """
-        if not name:
-            return np.full(self._shape, UNANNOTATED, dtype=np.int8)
-        mask, _ = read_volume(self._path(name), voxel_size_angstrom=1.0)
-        if mask.shape != self._shape:
-            raise ValueError(f"mask {name} is {mask.shape}, but its volume is {self._shape}")
-        return np.where(mask > 0, label, 0).astype(np.int8)
-
-    def _path(self, name: str) -> Path:
-        return _beside(self._table, name)
-
-
-def _beside(table: Path, name: str) -> Path:
-    """Resolve a path of the table; it must stay inside the table's folder."""
-    path = table.parent / name
-    if not path.resolve().is_relative_to(table.parent.resolve()):
-        raise ValueError(
-            f"{table}: '{name}' leads out of the table's folder: put the table beside its boxes"
+def _say_edge(table: Path, source: Boxes) -> None:
+    """Say where boxes are cropped or padded."""
+    if source.edge != source.stored.edge:
+        how = "cropped" if source.edge < source.stored.edge else "padded"
+        logger.warning(
+            "%s: boxes of %d^3 voxels are %s to %d^3, a multiple of %d, about their middle "
+            "(another edge: box_voxels)",
+            *(table, source.stored.edge, how, source.edge, BOX_MULTIPLE),
         )
-    return path
+
+
+def _labelled(
+    shape: tuple[int, ...], inside: NDArray[np.bool_] | None, label: int
+) -> NDArray[np.int8]:
+    """Return a mask (1, d, h, w) as labels; -1 throughout where there is none."""
+    if inside is None:
+        return np.full((1, *shape), UNANNOTATED, dtype=np.int8)
+    return np.where(inside, label, 0).astype(np.int8)[None]
+
+
+def _with_copies(table: Path, rows: pd.DataFrame, digests: list[str]) -> pd.DataFrame:
+    """Name the first of boxes of equal content in a column ``copy_of``, if there are any."""
+    first: dict[str, str] = {}
+    origins = [first.setdefault(d, name) for d, name in zip(digests, rows["id"], strict=True)]
+    copies = rows.assign(copy_of=origins)
+    is_copy = copies["copy_of"] != copies["id"]
+    if not is_copy.any():
+        return rows
+    logger.warning(
+        "%s: %d boxes have the content of another, ids %s: the split keeps them together, but "
+        "they count twice; leave them out",
+        *(table, is_copy.sum(), copies[is_copy][["id", "copy_of"]].to_numpy().tolist()[:5]),
+    )
+    return copies.assign(copy_of=copies["copy_of"].where(is_copy, ""))

@@ -51,6 +51,10 @@ def run(
         logger.info("volumes of each of %d tomograms stay together", len(set(tomograms)))
         for name, counts in pd.crosstab(table["class"], parts).iterrows():
             logger.info("class %s: %s", name, ", ".join(f"{counts[p]} {p}" for p in PARTS))
+    if "copy_of" in table:  # of boxes with the same content, which import found
+        row_of = {name: row for row, name in enumerate(table["id"])}
+        origins = [row_of.get(name, row) for row, name in enumerate(table["copy_of"])]
+        parts = parts[origins]
     told = mislabel(classes, np.flatnonzero(parts == "train"), label_noise, seed=seed)
     wrong = int((told != table["class"]).sum())
     if wrong:

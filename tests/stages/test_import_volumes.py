@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import emfile
+import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,8 @@ from numpy.typing import NDArray
 
 from civa.cli import main
 from civa.data.particles import UNANNOTATED, read_particles, read_tomograms
-from civa.data.stack import Stack, read_stack
-from civa.data.volume import write_volume
+from civa.data.stack import Stack, read_stack, write_stack
+from civa.data.volume import standardize, write_volume
 
 Runner = tuple[int, str]
 
@@ -140,7 +142,7 @@ def test_a_constant_box_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("edge", "voxel_size", "expected"),
-    [(24, 13.5, "(24, 24, 24)"), (16, 10.0, "at 10 Å")],
+    [(24, 13.5, "c.map is 24^3 at 13.5 Å: expected 16^3 at 13.5 Å"), (16, 10.0, "at 10 Å")],
 )
 def test_boxes_that_differ_are_named(
     folder: Path, edge: int, voxel_size: float, expected: str
@@ -152,23 +154,50 @@ def test_boxes_that_differ_are_named(
     assert expected in last
 
 
-@pytest.mark.parametrize("shape", [(12, 12, 12), (16, 16, 8), (17, 17, 17)])
-def test_boxes_must_be_cubes_that_can_be_halved_thrice(
-    folder: Path, shape: tuple[int, ...]
-) -> None:
-    volume = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+def test_boxes_must_be_cubes(folder: Path) -> None:
+    volume = np.random.default_rng(0).normal(size=(16, 16, 8)).astype(np.float32)
     write_volume(folder / "a.mrc", volume, voxel_size_angstrom=10)
     table(folder, "1,x,a.mrc", header="id,class,path")
     status, last = run(folder)
     assert status == 1
-    assert "multiple of 8" in last
+    assert "line 2, id '1'" in last
+    assert "a.mrc is 16 x 16 x 8 voxels: expected a cube" in last
+
+
+@pytest.mark.parametrize(
+    ("edge", "flags", "fitted", "word"),
+    [
+        (20, (), 16, "20^3 voxels are cropped to 16^3, a multiple of 8, about their middle"),
+        (17, (), 16, "17^3 voxels are cropped to 16^3"),
+        (12, (), 16, "12^3 voxels are padded to 16^3"),
+        (20, ("--box-voxels", "24"), 24, "20^3 voxels are padded to 24^3"),
+    ],
+)
+def test_boxes_that_cannot_be_halved_thrice_are_fitted_about_their_middle(
+    folder: Path, edge: int, flags: tuple[str, ...], fitted: int, word: str
+) -> None:
+    volume = np.random.default_rng(0).normal(size=(edge,) * 3).astype(np.float32)
+    volume[(edge // 2,) * 3] = 30
+    inside = np.zeros((edge,) * 3, dtype=np.int8)
+    inside[(edge // 2,) * 3] = 1
+    write_volume(folder / "a.mrc", volume, voxel_size_angstrom=10)
+    write_volume(folder / "m.mrc", inside, voxel_size_angstrom=10)
+    table(folder, "1,x,a.mrc,m.mrc")
+    assert run(folder, *flags)[0] == 0
+    assert word in (folder.parent / "log.txt").read_text()
+    (found,) = read_stack(folder.parent / "out" / "volumes.mrcs")
+    (drawn,) = read_stack(folder.parent / "out" / "masks.mrcs")
+    assert found.shape == drawn.shape == (fitted,) * 3
+    for values in (found, drawn):
+        assert np.unravel_index(values.argmax(), values.shape) == (fitted // 2,) * 3
+    assert drawn.sum() == 1
 
 
 def test_a_mask_of_another_shape_is_named(folder: Path) -> None:
     write_volume(folder / "masks" / "b.mrc", mask(24), voxel_size_angstrom=1)
     status, last = run(folder)
     assert status == 1
-    assert "mask masks/b.mrc is (24, 24, 24)" in last
+    assert "line 3, id '008': the mask b.mrc is 24 x 24 x 24 voxels: expected 16^3" in last
 
 
 @pytest.mark.parametrize("escape", ["../secret.mrc", "/secret.mrc", "masks/../../secret.mrc"])
@@ -186,7 +215,7 @@ def test_paths_stay_in_the_folder_of_the_table(folder: Path, escape: str) -> Non
     [
         (["1,x"], "id,class", "has no column 'path'"),
         (["1,x,none.mrc"], "id,class,path", "none.mrc does not exist"),
-        (["1,x,"], "id,class,path", "does not exist"),
+        (["1,x,"], "id,class,path", "line 2, id '1': the path is blank"),
         (
             ["1,x,a.mrc", "1,y,b.rec"],
             "id,class,path",
@@ -216,3 +245,136 @@ def test_the_product_table_is_what_later_stages_read(folder: Path) -> None:
     assert run(folder)[0] == 0
     rows = pd.read_csv(folder.parent / "out" / "particles.csv", dtype=str)
     assert "mask" not in rows.columns  # a path that would mean nothing beside the stack
+
+
+def test_volumes_of_a_stack_are_named_by_their_number(folder: Path) -> None:
+    boxes = np.stack([box(seed) for seed in range(3)])
+    write_stack(folder / "all.mrcs", boxes, voxel_size_angstrom=13.5)
+    table(folder, "1,x,000003@all.mrcs", "2,y,1@all.mrcs", header="id,class,path")
+    assert run(folder)[0] == 0
+    found = read_stack(folder.parent / "out" / "volumes.mrcs")
+    np.testing.assert_allclose(found[0], standardize(boxes[2:])[0], atol=1e-5)
+    np.testing.assert_allclose(found[1], standardize(boxes[:1])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("all.mrcs", "holds 3 volumes: say which, counted from 1, as 000001@all.mrcs"),
+        ("4@all.mrcs", "holds 3 volumes, and none of number 4"),
+        ("0@all.mrcs", "holds 3 volumes, and none of number 0"),
+        ("1@a.mrc", "a.mrc is one volume and no stack: name it without '1@'"),
+    ],
+)
+def test_a_volume_that_a_stack_lacks_is_named(folder: Path, name: str, expected: str) -> None:
+    boxes = np.stack([box(seed) for seed in range(3)])
+    write_stack(folder / "all.mrcs", boxes, voxel_size_angstrom=13.5)
+    table(folder, "1,x,1@all.mrcs", f"2,y,{name}", header="id,class,path")
+    status, last = run(folder)
+    assert status == 1
+    assert "line 3, id '2'" in last
+    assert expected in last
+
+
+def test_em_files_need_a_voxel_size(folder: Path) -> None:
+    emfile.write(folder / "a.em", box(0))
+    emfile.write(folder / "b.em", box(1))
+    table(folder, "1,x,a.em", "2,y,b.em", header="id,class,path")
+    status, last = run(folder)
+    assert status == 1
+    assert "a.em is an EM file, which does not state its voxel size" in last
+    assert run(folder, "--voxel-size-angstrom", "8.704")[0] == 0
+    found = read_stack(folder.parent / "out" / "volumes.mrcs")
+    np.testing.assert_allclose(found[1], standardize(box(1)[None])[0], atol=1e-5)
+
+
+def images(path: Path, count: int) -> None:
+    with mrcfile.new(path, overwrite=True) as mrc:
+        mrc.set_data(np.random.default_rng(0).normal(size=(count, 16, 16)).astype(np.float32))
+        mrc.set_image_stack()
+        mrc.voxel_size = 13.5
+
+
+@pytest.mark.parametrize("count", [16, 41])
+def test_stacks_of_images_are_no_boxes(folder: Path, count: int) -> None:
+    images(folder / "p_stack2d.mrcs", count)
+    table(folder, "1,x,p_stack2d.mrcs", header="id,class,path")
+    status, last = run(folder)
+    assert status == 1
+    assert f"p_stack2d.mrcs is a stack of {count} images" in last
+    assert "export 3-D sub-tomograms" in last
+
+
+def test_a_volume_whose_space_group_is_that_of_images_is_a_volume(folder: Path) -> None:
+    images(folder / "a.mrc", 16)
+    table(folder, "1,x,a.mrc", header="id,class,path")
+    assert run(folder)[0] == 0
+
+
+def test_a_box_that_is_listed_twice_is_refused_with_both_ids(folder: Path) -> None:
+    table(folder, "1,x,a.mrc", "2,y,b.rec", "3,y,a.mrc", header="id,class,path")
+    status, last = run(folder)
+    assert status == 1
+    assert "line 4, id '3': the box a.mrc is that of id '1' too" in last
+
+
+def test_copies_are_named_and_stay_in_one_part(folder: Path) -> None:
+    for index in range(12):
+        write_volume(folder / f"{index}.mrc", box(index), voxel_size_angstrom=13.5)
+    for index in range(12):  # a copy of every box, under another id and class
+        (folder / f"copy{index}.mrc").write_bytes((folder / f"{index}.mrc").read_bytes())
+    rows = [f"{i},{'xy'[i % 2]},{i}.mrc" for i in range(12)]
+    rows += [f"c{i},{'xy'[i % 2]},copy{i}.mrc" for i in range(12)]
+    table(folder, *rows, header="id,class,path")
+    assert run(folder)[0] == 0
+    assert "12 boxes have the content of another" in (folder.parent / "log.txt").read_text()
+    out = folder.parent / "out"
+    assert read_particles(out / "particles.csv")["copy_of"].tolist()[11:14] == ["", "0", "1"]
+    arguments = ["split", "--particles", str(out / "particles.csv"), "--out", str(out / "s.csv")]
+    assert main(arguments) == 0
+    parts = pd.read_csv(out / "s.csv")["part"].tolist()
+    assert parts[:12] == parts[12:]
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "expected"),
+    [
+        (
+            ["1,x,a.mrc,35000"],
+            "id,class,path,defocus_um",
+            "divide by 10,000, since they look like Å",
+        ),
+        (["1,x,a.mrc,0"], "id,class,path,defocus_um", r"it is not for ids ['1'] (0): correct it"),
+        (["1,x,a.mrc,a.mrc"], "id,class,path,mask", "the mask a.mrc: it holds values from"),
+        (["1,x,a.mrc,flat.mrc"], "id,class,path,mask", "the mask flat.mrc: all voxels are 0"),
+    ],
+)
+def test_other_columns_are_checked(
+    folder: Path, rows: list[str], header: str, expected: str
+) -> None:
+    flat = np.zeros((16,) * 3, dtype=np.int8)
+    write_volume(folder / "flat.mrc", flat, voxel_size_angstrom=13.5)
+    table(folder, *rows, header=header)
+    status, last = run(folder)
+    assert status == 1
+    assert expected in last
+
+
+def test_a_label_map_is_read_by_the_label_that_is_chosen(folder: Path) -> None:
+    drawn = 3 * mask()
+    drawn[-1, -1, -3:] = [1, 2, 2]
+    write_volume(folder / "labels.mrc", drawn, voxel_size_angstrom=13.5)
+    table(folder, "1,x,a.mrc,labels.mrc")
+    status, last = run(folder)
+    assert status == 1
+    assert "it holds the labels 0, 1, 2, 3: choose the one of the particle" in last
+    table(folder, "1,x,a.mrc,labels.mrc,3", header="id,class,path,mask,mask_label")
+    assert run(folder)[0] == 0
+    np.testing.assert_array_equal(read_stack(folder.parent / "out" / "masks.mrcs")[0], mask())
+
+
+def test_links_may_lead_out_of_the_folder(folder: Path) -> None:
+    scratch = folder.parent / "scratch"
+    (folder / "a.mrc").rename(scratch.with_suffix(".mrc"))
+    (folder / "a.mrc").symlink_to(scratch.with_suffix(".mrc"))
+    assert run(folder)[0] == 0
