@@ -71,6 +71,9 @@ VERBS = {
 }
 
 
+Stage = typing.Callable[..., dict[str, str] | None]
+
+
 class Stopped(BaseException):
     """The process was asked to end, by a signal."""
 
@@ -83,7 +86,7 @@ def _stop(number: int, frame: types.FrameType | None) -> None:
     raise Stopped(number)
 
 
-def stage_function(verb: str) -> typing.Callable[..., None]:
+def stage_function(verb: str) -> Stage:
     """Import the function that a verb runs."""
     return importlib.import_module(f"civa.stages.{stage_module(verb)}").run
 
@@ -148,23 +151,23 @@ def _overwriting(verb: str, values: Mapping[str, Any]) -> str:
     return ""
 
 
-def _run(
-    verb: str, function: typing.Callable[..., None], values: dict[str, Any], command: str
-) -> None:
+def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> None:
     kinds = {parameter.name: parameter.kind for parameter in signature(verb).parameters}
     settings = {name: value for name, value in values.items() if kinds[name] == "setting"}
     read = digests(_paths(value for name, value in values.items() if kinds[name] == "input"))
     states = [name for name, value in values.items() if kinds[name] == "state" and value]
     for name in states:
         values[name] = _checkpoint(values[name], verb, settings, read)
-    products = {name: value for name, value in values.items() if kinds[name] == "product"}
+    asked = {name: value for name, value in values.items() if kinds[name] == "product"}
+    products = {name: value for name, value in asked.items() if value is not None}
     started = time.monotonic()
     with publishing(list(products.values())) as private:
         written = {name: private[product] for name, product in products.items()}
-        function(**{**values, **written})  # every flag was declared by the stage itself
+        # Every flag was declared by the stage itself; what else it read, it returns.
+        also_read = function(**{**values, **written}) or {}
         write_record(
             verb,
-            inputs=read,
+            inputs={**read, **also_read},
             outputs=list(written.values()),
             parameters=settings,
             seconds=time.monotonic() - started,

@@ -11,17 +11,8 @@ import civa
 PACKAGE = Path(civa.__file__).parent
 # A room may import from itself and from the rooms before it.  `stages` stands beside `cli`.
 ORDER = (
-    *(
-        "optics",
-        "data",
-        "particle_lists",
-        "tomograms",
-        "simulation",
-        "training",
-        "civanet",
-        "consensus",
-    ),
-    *("evaluation", "pipeline", "report", "stages", "cli", "__main__"),
+    *("optics", "data", "particle_lists", "tomograms", "inspection", "simulation", "training"),
+    *("civanet", "consensus", "evaluation", "pipeline", "report", "stages", "cli", "__main__"),
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 

@@ -1,5 +1,6 @@
 """The boxes and masks that a user's table names: MRC or EM files, or volumes of a stack."""
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from civa.data.files import digest
 from civa.data.findings import Finding, FindingError
 from civa.data.masks import Understood, understand
 from civa.data.mrc import as_zyx
@@ -66,6 +68,8 @@ class Boxes:
         Overrides the headers.
     edge
         Of the boxes that are handed out; if left out, that of the first, made to fit.
+    first
+        Row of the box that all others must be like.
     """
 
     def __init__(
@@ -74,13 +78,23 @@ class Boxes:
         rows: pd.DataFrame,
         voxel_size_angstrom: float | None = None,
         edge: int | None = None,
+        first: int = 0,
     ) -> None:
-        self._table, self._rows, self._override = table, rows, voxel_size_angstrom
-        self.stored = self.geometry(0)
-        self.edge = edge or fitting_edge(self.stored.edge)
+        self.table, self._rows, self._override = table, rows, voxel_size_angstrom
+        self._asked, self._first = edge, first
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @functools.cached_property
+    def stored(self) -> Geometry:
+        """Of the first box, as it is stored.  Errors are those of `geometry`."""
+        return self.geometry(self._first)
+
+    @property
+    def edge(self) -> int:
+        """Of the boxes that are handed out."""
+        return self._asked or fitting_edge(self.stored.edge)
 
     def geometry(self, number: int) -> Geometry:
         """Read what the header of a box says.
@@ -158,6 +172,16 @@ class Boxes:
             raise self._error(number, value, f"{self.stored.edge}^3, as its box")
         return Understood(fit(found.inside, self.edge, outside=False), found.remark)
 
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that is named, box or mask, by its path."""
+        named = [
+            self.file(number, column)[0]
+            for column in ("path", "mask")
+            for number in range(len(self))
+            if self._cell(number, column)
+        ]
+        return {str(path): digest(path) for path in dict.fromkeys(named)}
+
     def file(self, number: int, column: str) -> tuple[Path, int | None]:
         """Return the file that a cell names, and which volume of a stack, counted from 0.
 
@@ -169,7 +193,7 @@ class Boxes:
         text = self._cell(number, column)
         named = MEMBER.fullmatch(text)
         name = named[2] if named else text
-        folder = self._table.parent
+        folder = self.table.parent
         if not name:
             raise self._error(number, f"the {column} is blank", "the file of the box")
         path = folder / name
@@ -185,7 +209,7 @@ class Boxes:
     def _error(self, number: int, value: str, expected: str = "", remedy: str = "") -> FindingError:
         line, identity = int(self._rows.index[number]), str(self._rows["id"].iloc[number])
         return FindingError(
-            Finding("error", self._table, value, expected, remedy, line=line, id=identity)
+            Finding("error", self.table, value, expected, remedy, line=line, id=identity)
         )
 
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from civa.data.files import read_json
 from civa.data.particles import read_particles
+from civa.pipeline.provenance import record_path
 
 Config = Mapping[str, Any]
 
@@ -188,6 +190,32 @@ def check(config: Config, dataset: str) -> None:
     sizes = tomogram_table(config, dataset)
     if sizes is not None and not sizes.is_file():
         raise ValueError(f"extract.tomogram_table {sizes} does not exist: put RELION's table there")
+
+
+def check_origin(config: Config, dataset: str) -> None:
+    """Check that what was made under the name of a data set came from the same files.
+
+    Another configuration in the same folder may use the same name for other data, and would
+    replace the results of this one unnoticed.
+
+    Raises
+    ------
+    ValueError
+        If the results were made from none of the files that the configuration names.
+    """
+    if is_imported(config, dataset):
+        product, now = "particles.csv", [table(config, dataset)]
+    else:
+        product, now = "positions.csv", lists(config, dataset)
+    record = record_path(Path("results", dataset, product))
+    if not record.is_file():
+        return
+    then = {Path(name).absolute() for name in read_json(record).get("inputs", {})}
+    if then.isdisjoint(path.absolute() for path in now):
+        raise ValueError(
+            f"results/{dataset} was made from other files than {', '.join(map(str, now))} (see "
+            f"{record}): give the data set another name, or remove results/{dataset}"
+        )
 
 
 def _several(one_or_more: str | Sequence[str]) -> list[str]:

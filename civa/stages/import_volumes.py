@@ -29,7 +29,7 @@ def run(
     voxel_size_angstrom: float | None = None,
     box_voxels: int | None = None,
     invert_contrast: bool = False,
-) -> None:
+) -> dict[str, str]:
     """Import sub-tomograms that a table lists.
 
     Columns: ``id``, ``class``, ``path`` (a file relative to the table's folder, or ``N@file`` for
@@ -48,6 +48,10 @@ def run(
         (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
     particles
         CSV table of the volumes, a row each: id, class, label.
+
+    Returns
+    -------
+    SHA-256 of every box and mask, for the record of what was read.
     """
     rows, findings = check_own_table(table)
     raise_errors(findings)
@@ -81,6 +85,7 @@ def run(
     logger.info(
         "%d volumes of %d classes, %d with a mask", len(rows), rows["label"].max(), annotated
     )
+    return source.digests()
 
 
 def _say_edge(table: Path, source: Boxes) -> None:

@@ -1,10 +1,22 @@
-"""Check a configuration, and the structures that it names, before any long work."""
+"""Check a configuration, and the structures and data that it names, before any long work."""
 
 import logging
 import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from civa.data.files import replacing, write_csv
+from civa.data.findings import Finding
 from civa.data.volume import read_volume
+from civa.inspection.boxes import inspect_boxes
+from civa.inspection.inspection import Inspection
+from civa.inspection.lists import Cutting, inspect_positions
+from civa.particle_lists.relion import read_extents
+from civa.pipeline import own_data
 from civa.pipeline.config import (
     load,
     local_structure,
@@ -12,38 +24,171 @@ from civa.pipeline.config import (
     structures,
     volumes_per_class,
 )
-from civa.pipeline.own_data import is_own
+from civa.pipeline.signatures import defaults
 from civa.simulation.phantoms import phantom
 from civa.simulation.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
+from civa.tomograms.names import undecorated
+from civa.tomograms.positions import Reading
 
 logger = logging.getLogger(__name__)
 # Identifiers of the Protein Data Bank, the present and the coming ones.
 PDB_ID = re.compile(r"[0-9][a-z0-9]{3}|pdb_[0-9]{5}[a-z0-9]{3}", re.IGNORECASE)
+MOST_SAID = 50  # findings in the log; a table of thousands of missing boxes is told by a few
+LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "advice": logging.INFO}
 
 
-def run(config: Path) -> None:
-    """Read the configuration and every local structure; say what will be done.
+def run(
+    config: Path | None = None,
+    table: Path | None = None,
+    lists: tuple[Path, ...] = (),
+    tomograms: tuple[Path, ...] = (),
+    *,
+    findings: Path | None = None,
+    picture: Path | None = None,
+    deep: bool = False,
+) -> None:
+    """Read a configuration and all that it names; say what is wrong, and what will be done.
+
+    In place of a configuration, a table of boxes or particle lists and tomograms may be given.  Of
+    own data, every header is read, and the voxels of some boxes of each class.
 
     Parameters
     ----------
     config
         YAML file: the configuration.
+    table
+        Table of own boxes, in place of a configuration.
+    lists
+        Particle lists, in place of a configuration; with ``tomograms``.
+    tomograms
+        The tomograms that the lists name: files or folders.
+    findings
+        CSV table of what was found: severity, file, line, id, value, expected, remedy.
+    picture
+        PNG: boxes over their tomograms, some boxes and the mean of every class.
+    deep
+        Read the voxels of all boxes and masks.
     """
-    values = load(config)
+    values, what = _configuration(config, table, lists, tomograms)
+    found: dict[str, Inspection] = {}
     for dataset in values["datasets"]:
-        if is_own(values, dataset):
-            logger.info("%s: own volumes", dataset)
-            continue
-        simulation = settings(values, "simulation", dataset)
-        box = simulation.get("box_voxels", 32) * simulation.get("voxel_size_angstrom", 10)
-        for name in structures(values, dataset):
-            _check_structure(values, name, box_angstrom=box)
-        count = sum(volumes_per_class(simulation).values())
-        logger.info("%s: %d volumes at SNR %g", dataset, count, simulation["snr"])
-    logger.info("%s is in order", config)
+        if own_data.is_own(values, dataset):
+            found[dataset] = _inspect(values, dataset, deep=deep)
+        else:
+            _check_simulated(values, dataset)
+    all_findings = [finding for one in found.values() for finding in one.findings]
+    for finding in all_findings[:MOST_SAID]:
+        logger.log(LEVELS[finding.severity], "%s: %s", finding.severity, finding)
+    if len(all_findings) > MOST_SAID:
+        logger.warning("and %d more: --findings lists all", len(all_findings) - MOST_SAID)
+    if findings is not None:
+        columns = list(Finding("advice", Path(), "").columns())
+        rows = [finding.columns() for finding in all_findings]
+        write_csv(findings, pd.DataFrame(rows, columns=columns))
+    if picture is not None:
+        _draw(found, picture)
+    counts = Counter(finding.severity for finding in all_findings)
+    if counts["error"]:
+        raise ValueError(
+            f"{what} is not in order: {counts['error']} errors and {counts['warning']} warnings, "
+            "listed above"
+        )
+    summaries = [f"{name}: {one.summary}" for name, one in found.items()]
+    logger.info("%s", ": ".join([f"{what} is in order", *filter(None, ["; ".join(summaries)])]))
 
 
-def _check_structure(values: dict, name: str, *, box_angstrom: float) -> None:
+def _configuration(
+    config: Path | None, table: Path | None, lists: tuple[Path, ...], tomograms: tuple[Path, ...]
+) -> tuple[Mapping[str, Any], str]:
+    """Return the configuration that was given, or that of the files that were, and its name."""
+    given = [
+        name for name, value in (("config", config), ("table", table), ("lists", lists)) if value
+    ]
+    if len(given) != 1:
+        raise ValueError(f"give one of --config, --table and --lists (got {given or 'none'})")
+    if config is not None:
+        return load(config), str(config)
+    data: dict[str, Any]
+    if table is not None:
+        data, what = {"import": {"table": str(table)}}, str(table)
+    else:
+        named = {"lists": [str(p) for p in lists], "tomograms": [str(p) for p in tomograms]}
+        data, what = {"extract": named}, ", ".join(map(str, lists))
+    values = {"seeds": [1], "datasets": {"data": data}}
+    own_data.check(values, "data")
+    return values, what
+
+
+def _inspect(values: Mapping[str, Any], dataset: str, *, deep: bool) -> Inspection:
+    """Look at the own files of a data set."""
+    fractions = (defaults("split") | settings(values, "split", dataset))["fractions"]
+    if own_data.is_imported(values, dataset):
+        told = {k: v for k, v in settings(values, "import", dataset).items() if k != "table"}
+        table = own_data.table(values, dataset)
+        return inspect_boxes(table, fractions=fractions, deep=deep, **told)
+    told = settings(values, "extract", dataset)
+    lists = own_data.lists(values, dataset)
+    classes: list[str | None] = [*own_data.list_classes(values, dataset)] or [None] * len(lists)
+    try:
+        files = own_data.tomograms(values, dataset)
+        positions = reading(values, dataset, files).table(list(zip(lists, classes, strict=True)))
+    except ValueError as error:
+        return Inspection([Finding("error", lists[0], str(error))])
+    cutting = Cutting(
+        box_voxels=told.get("box_voxels", defaults("extract")["box_voxels"]),
+        voxel_size_angstrom=told.get("voxel_size_angstrom"),
+        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
+        invert_contrast=told.get("invert_contrast", False),
+        pad=told.get("edges") == "pad",
+    )
+    named = {undecorated(file.name): file for file in files}
+    return inspect_positions(lists[0], positions, named, cutting, fractions=fractions)
+
+
+def reading(values: Mapping[str, Any], dataset: str, files: list[Path]) -> Reading:
+    """Return how the configuration says that particle lists are to be read."""
+    told = settings(values, "extract", dataset)
+    sizes = own_data.tomogram_table(values, dataset)
+    class_values = {
+        str(value): name
+        for name, several in (told.get("class_values") or {}).items()
+        for value in (several if isinstance(several, list) else [several])
+    }
+    stated = (told.get("tomogram_files") or {}).items()
+    return Reading(
+        tomograms=files,
+        tomogram_files={str(name): Path(file).expanduser() for name, file in stated},
+        sizes={} if sizes is None else read_extents(sizes),
+        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
+        class_column=told.get("class_column"),
+        class_values=class_values,
+        unit_angstrom=told.get("list_voxel_size_angstrom"),
+        first_voxel=told.get("first_voxel", 0.0),
+    )
+
+
+def _draw(found: Mapping[str, Inspection], path: Path) -> None:
+    """Draw the first own data set of which boxes could be read."""
+    from civa.report.plots.own_data import draw  # matplotlib is slow to import
+
+    shown = [one for one in found.values() if one.examples]
+    if not shown:
+        raise ValueError("there is nothing to draw: no box of an own data set could be read")
+    with replacing(path) as temporary:
+        draw(shown[0]).savefig(temporary, dpi=130)
+
+
+def _check_simulated(values: Mapping[str, Any], dataset: str) -> None:
+    """Check the structures of a simulated data set."""
+    simulation = settings(values, "simulation", dataset)
+    box = simulation.get("box_voxels", 32) * simulation.get("voxel_size_angstrom", 10)
+    for name in structures(values, dataset):
+        _check_structure(values, name, box_angstrom=box)
+    count = sum(volumes_per_class(simulation).values())
+    logger.info("%s: %d volumes at SNR %g", dataset, count, simulation["snr"])
+
+
+def _check_structure(values: Mapping[str, Any], name: str, *, box_angstrom: float) -> None:
     if name.startswith(PHANTOM_PREFIX):
         atoms = phantom(name.removeprefix(PHANTOM_PREFIX))
     else:

@@ -1,0 +1,147 @@
+"""A table of boxes: is every box, mask and number what it should be?"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from civa.data.boxes import Boxes
+from civa.data.findings import Finding, FindingError
+from civa.data.own_table import check_own_table
+from civa.data.split import split_counts
+from civa.data.volume import standardize
+from civa.inspection.contrast import contrast_of
+from civa.inspection.inspection import EXAMPLES, Inspection, spread_rows
+
+
+def inspect_boxes(
+    table: Path,
+    *,
+    fractions: Sequence[float],
+    voxel_size_angstrom: float | None = None,
+    box_voxels: int | None = None,
+    invert_contrast: bool = False,
+    deep: bool = False,
+) -> Inspection:
+    """Look at all that a table of boxes names: every header, and the voxels of some or all.
+
+    Parameters
+    ----------
+    fractions
+        Shares of training, validation and test, which every class must reach.
+    voxel_size_angstrom, box_voxels, invert_contrast
+        As the import is told.
+    deep
+        Read the voxels of all boxes and masks, not of some of each class.
+    """
+    found = Inspection()
+    try:
+        rows, findings = check_own_table(table)
+    except FindingError as error:
+        found.findings.append(error.finding)
+        return found
+    found.findings += findings
+    if "path" not in rows or "class" not in rows:
+        return found
+    found.findings += check_counts(table, rows["class"], fractions)
+    headers = Boxes(table, rows, voxel_size_angstrom)
+    there = [number for number in range(len(rows)) if _tried(found, headers.geometry, number)]
+    if not there:
+        return found
+    source = Boxes(table, rows, voxel_size_angstrom, box_voxels, first=there[0])
+    readable = [number for number in there if _tried(found, source.check_geometry, number)]
+    masks = _read(found, source, rows, readable, deep=deep, sign=-1 if invert_contrast else 1)
+    counts = rows["class"].value_counts(sort=False)
+    found.summary = (
+        f"{len(rows)} volumes, {len(counts)} classes ({', '.join(map(str, counts))}), "
+        f"{source.edge}³ at {source.stored.voxel_size_angstrom:g} Å, {masks} with masks"
+    )
+    found.findings += check_contrast(table, found, invert_contrast=invert_contrast)
+    return found
+
+
+def check_counts(path: Path, classes: pd.Series, fractions: Sequence[float]) -> list[Finding]:
+    """Tell which classes are too small to be split, and whether there is one only."""
+    findings = []
+    for name, count in classes.value_counts(sort=False).items():
+        try:
+            split_counts(int(count), fractions, name=str(name))
+        except ValueError as error:
+            findings.append(Finding("error", path, str(error)))
+    if classes.nunique() < 2:
+        value = f"there is one class, {classes.unique().tolist()}"
+        remedy = "add volumes of other particles, or boxes without any as a class of their own"
+        findings.append(Finding("error", path, value, "two or more", remedy))
+    return findings
+
+
+def check_contrast(path: Path, found: Inspection, *, invert_contrast: bool) -> list[Finding]:
+    """Compare the contrast of boxes with what it is said to be."""
+    if not found.examples:
+        return []
+    contrast = contrast_of(np.concatenate(list(found.examples.values())))
+    if not (contrast.is_told and contrast.is_dark):
+        return []
+    value = f"protein looks dark (confidence {contrast.confidence:.1f})"
+    value += " once contrast is inverted" if invert_contrast else ""
+    remedy = f"set invert_contrast: {str(not invert_contrast).lower()}, or look at the picture"
+    return [Finding("warning", path, value, "bright protein", remedy)]
+
+
+def _tried(found: Inspection, look: Callable[[int], object], number: int) -> bool:
+    """Look at the header of a box; keep what is wrong, and tell whether nothing is."""
+    try:
+        look(number)
+    except FindingError as error:
+        found.findings.append(error.finding)
+        return False
+    return True
+
+
+def _read(
+    found: Inspection,
+    source: Boxes,
+    rows: pd.DataFrame,
+    readable: Sequence[int],
+    *,
+    deep: bool,
+    sign: int,
+) -> int:
+    """Read boxes and masks, keep some of each class; return how many rows name a mask."""
+    of_class = defaultdict(list)
+    for number in readable:
+        of_class[rows["class"].iloc[number]].append(number)
+    masked = rows["mask"] != "" if "mask" in rows else pd.Series(False, index=rows.index)
+    shown = {name: set(spread_rows(numbers, EXAMPLES)) for name, numbers in of_class.items()}
+    remarks, digests = defaultdict[str, int](int), dict[str, str]()
+    for name, numbers in of_class.items():
+        kept = []
+        for number in numbers if deep else sorted(shown[name]):
+            try:
+                box = source.read(number)
+                mask = source.mask(number)
+            except FindingError as error:
+                found.findings.append(error.finding)
+                continue
+            if number in shown[name]:
+                kept.append(sign * standardize(box[None])[0])
+            remarks[mask.remark if mask else ""] += 1
+            identity = str(rows["id"].iloc[number])
+            origin = digests.setdefault(hashlib.sha256(box.tobytes()).hexdigest(), identity)
+            if origin != identity:
+                value = f"the box has the content of id '{origin}'"
+                line = int(rows.index[number])
+                remedy = "list every box once; the split keeps copies together"
+                warned = Finding("warning", source.table, value, "", remedy, line, identity)
+                found.findings.append(warned)
+        if kept:
+            found.examples[name] = np.stack(kept)
+    found.findings += [
+        Finding("warning", source.table, f"{count} masks looked at: {remark}")
+        for remark, count in remarks.items()
+        if remark
+    ]
+    return int(masked.sum())

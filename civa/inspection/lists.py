@@ -1,0 +1,218 @@
+"""Particle lists and their tomograms: does every position lie where a particle can be?"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from civa.data.findings import Finding, Severity
+from civa.data.volume import standardize
+from civa.inspection.boxes import check_contrast, check_counts
+from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_by, spread_rows
+from civa.particle_lists.coordinates_csv import ANGSTROM
+from civa.particle_lists.particle_list import Extent
+from civa.tomograms.boxes import cut_box, lie_inside
+from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
+
+SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
+MOST_INSIDE = 0.5  # share of positions inside: a list in another unit or frame has fewer
+VIEWS = 3  # tomograms in a picture
+PLANES = 5  # of a slice: their mean shows particles that one hides in noise
+PARTS = 3  # of a split: each needs a tomogram of its own
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How boxes are to be cut.
+
+    Attributes
+    ----------
+    box_voxels, voxel_size_angstrom
+        Of a box; the voxel size of the first tomogram where it is None.
+    tomogram_voxel_size_angstrom
+        Overrides the headers.
+    """
+
+    box_voxels: int = 32
+    voxel_size_angstrom: float | None = None
+    tomogram_voxel_size_angstrom: float | None = None
+    invert_contrast: bool = False
+    pad: bool = False
+
+
+def inspect_positions(
+    source: Path,
+    table: pd.DataFrame,
+    files: dict[str, Path],
+    cutting: Cutting,
+    *,
+    fractions: Sequence[float],
+    folder: Path | None = None,
+) -> Inspection:
+    """Look at positions in tomograms, and at some of the boxes that will be cut there.
+
+    Parameters
+    ----------
+    source
+        The particle list, for messages.
+    table
+        Particles as the stage `list-particles` writes them.
+    files
+        Name of a tomogram in the table -> its file.
+    folder
+        Where compressed tomograms are unpacked for a while; the system's own if left out.
+    """
+    found = Inspection()
+    extents: dict[str, Extent] = {}
+    for name, file in files.items():
+        try:
+            extents[name] = read_extent(file, cutting.tomogram_voxel_size_angstrom)
+        except ValueError as error:
+            found.findings.append(Finding("error", file, str(error)))
+    if len(extents) < len(files):
+        return found
+    first = extents[str(table["tomogram"].iloc[0])]
+    size = cutting.voxel_size_angstrom or first.voxel_size_angstrom
+    kept = np.zeros(len(table), dtype=bool)
+    for name, rows in rows_by(table, "tomogram").items():
+        kept[rows] = _positions(found, source, table.iloc[rows], extents[name], cutting, size)
+    found.findings += _twice(source, table)
+    cut = table[kept]
+    found.findings += check_counts(source, cut["class"], fractions) if len(cut) else []
+    counts = cut["class"].value_counts(sort=False)
+    found.summary = (
+        f"{len(table)} particles in {len(files)} tomograms, {len(cut)} boxes of "
+        f"{cutting.box_voxels}³ at {size:g} Å, {len(counts)} classes "
+        f"({', '.join(f'{name} {count}' for name, count in counts.items())})"
+    )
+    few = table["tomogram"].nunique()
+    if few < PARTS:
+        value = f"the particles come from {few} tomograms"
+        expected = f"{PARTS} or more, so that training, validation and test share none"
+        remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
+        found.findings.append(Finding("warning", source, value, expected, remedy))
+    _look(found, cut, files, extents, cutting, size, folder)
+    found.findings += check_contrast(source, found, invert_contrast=cutting.invert_contrast)
+    return found
+
+
+def _positions(
+    found: Inspection,
+    source: Path,
+    table: pd.DataFrame,
+    extent: Extent,
+    cutting: Cutting,
+    size: float,
+) -> NDArray[np.bool_]:
+    """Tell (n,) whose boxes are cut from one tomogram; keep what is wrong with the others."""
+    voxel, shape = extent.voxel_size_angstrom, extent.voxels[::-1]
+    centres = table[ANGSTROM].to_numpy(dtype=np.float64)[:, ::-1] / voxel
+    inside = lie_inside(centres, shape, 1, 1.0)
+    whole = lie_inside(centres, shape, cutting.box_voxels, size / voxel)
+    name = str(table["tomogram"].iloc[0])
+    if not inside.all():
+        outside = centres[~inside][0, ::-1].round(1).tolist()
+        severity: Severity = "error" if inside.mean() < MOST_INSIDE else "warning"
+        value = (
+            f"{(~inside).sum()} of {len(table)} positions lie outside of tomogram '{name}', such "
+            f"as {outside} (x, y, z in voxels)"
+        )
+        expected = f"within {extent.voxels.tolist()} voxels of {voxel:g} Å"
+        remedy = "state list_voxel_size_angstrom, or give the tomogram that was picked in"
+        found.findings.append(Finding(severity, source, value, expected, remedy))
+    if not (whole | ~inside).all():
+        value = f"{(inside & ~whole).sum()} boxes reach beyond tomogram '{name}'"
+        what = "they are padded" if cutting.pad else "they are left out (edges: pad keeps them)"
+        found.findings.append(Finding("advice", source, value, "", what))
+    return inside if cutting.pad else whole
+
+
+def _twice(source: Path, table: pd.DataFrame) -> list[Finding]:
+    """Find particles that are listed twice, and places that two classes claim."""
+    findings = []
+    for name, rows in rows_by(table, "tomogram").items():
+        some = table.iloc[rows]
+        places = some[ANGSTROM].to_numpy(dtype=np.float64)
+        pairs = KDTree(places).query_pairs(SAME_PLACE_ANGSTROM, output_type="ndarray")
+        if not len(pairs):
+            continue
+        ids, classes = some["id"].to_numpy(), some["class"].to_numpy()
+        differ = classes[pairs[:, 0]] != classes[pairs[:, 1]]
+        for of, what in ((~differ, "are listed twice"), (differ, "are of two classes")):
+            if of.any():
+                one, other = ids[pairs[of][0]]
+                value = (
+                    f"{of.sum()} particles of tomogram '{name}' {what}: '{one}' and '{other}' lie "
+                    f"within {SAME_PLACE_ANGSTROM:g} Å"
+                )
+                remedy = "list every particle once, with one class"
+                findings.append(Finding("warning", source, value, "", remedy))
+    return findings
+
+
+def _look(
+    found: Inspection,
+    table: pd.DataFrame,
+    files: dict[str, Path],
+    extents: dict[str, Extent],
+    cutting: Cutting,
+    size: float,
+    folder: Path | None,
+) -> None:
+    """Cut some boxes of every class, and slices of a few tomograms with their particles."""
+    chosen = {
+        row
+        for rows in rows_by(table, "class").values()
+        for row in spread_rows(rows.tolist(), EXAMPLES)
+    }
+    boxes: dict[str, list[NDArray[np.float32]]] = {}
+    for number, (name, rows) in enumerate(rows_by(table, "tomogram").items()):
+        some = [row for row in rows.tolist() if row in chosen]
+        if not some and number >= VIEWS:
+            continue
+        voxel = extents[name].voxel_size_angstrom
+        centres = table[ANGSTROM].to_numpy(dtype=np.float64)[:, ::-1] / voxel
+        with unpacked(files[name], folder or Path(tempfile.gettempdir())) as plain:
+            opened = Tomogram.open(plain, voxel_size_angstrom=voxel)
+            for row in some:
+                box = cut_box(opened, centres[row], cutting.box_voxels, size)
+                if np.ptp(box) == 0:
+                    value = f"the box of '{table['id'].iloc[row]}' is constant"
+                    remedy = "leave the particle out: the tomogram is empty there"
+                    found.findings.append(Finding("error", files[name], value, "", remedy))
+                    continue
+                box = standardize(box[None])[0]
+                boxes.setdefault(str(table["class"].iloc[row]), []).append(
+                    -box if cutting.invert_contrast else box
+                )
+            if number < VIEWS:
+                edge = cutting.box_voxels * size / voxel
+                classes = table["class"].to_numpy(dtype=np.str_)[rows]
+                found.views.append(_view(name, opened, centres[rows], classes, edge))
+    found.examples = {name: np.stack(some) for name, some in boxes.items()}
+
+
+def _view(
+    name: str, opened: Tomogram, centres: NDArray, classes: NDArray[np.str_], edge: float
+) -> TomogramView:
+    """Return the slice of a tomogram that most boxes cross in their middle half."""
+    depth, height, width = opened.shape
+    near = np.abs(centres[:, 0][None] - np.arange(depth)[:, None]) <= edge / 4  # (d, m)
+    z = int(near.sum(axis=1).argmax())
+    start = max(0, min(z - PLANES // 2, depth - PLANES))
+    slab = opened.window(
+        np.array([start, 0, 0]), np.array([min(start + PLANES, depth), height, width])
+    )
+    return TomogramView(
+        name=name,
+        image=slab.mean(axis=0),
+        z_voxel=z,
+        places=centres[near[z]][:, :0:-1],  # x, y
+        classes=classes[near[z]],
+        edge=edge,
+    )
