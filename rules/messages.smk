@@ -148,6 +148,7 @@ atexit.register(print_plan)
 
 
 onstart:
+    inspect_new_data()
     if workflow.non_local_exec:
         refuse_paths()
         outlast_controller()

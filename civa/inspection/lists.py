@@ -83,16 +83,21 @@ def inspect_positions(
         kept[rows] = _positions(found, source, table.iloc[rows], extents[name], cutting, size)
     found.findings += _twice(source, table)
     cut = table[kept]
-    found.findings += check_counts(source, cut["class"], fractions) if len(cut) else []
+    if cut.empty:
+        value = f"no box of {cutting.box_voxels} voxels of {size:g} Å fits into a tomogram"
+        remedy = "choose a smaller box, or edges: pad"
+        found.findings.append(Finding("error", source, value, "", remedy))
+    else:
+        found.findings += check_counts(source, cut["class"], fractions)
     counts = cut["class"].value_counts(sort=False)
     found.summary = (
-        f"{len(table)} particles in {len(files)} tomograms, {len(cut)} boxes of "
-        f"{cutting.box_voxels}³ at {size:g} Å, {len(counts)} classes "
+        f"{len(table)} particles in {len(files)} tomogram{'s' * (len(files) > 1)}, {len(cut)} boxes "
+        f"of {cutting.box_voxels}³ at {size:g} Å, {len(counts)} classes "
         f"({', '.join(f'{name} {count}' for name, count in counts.items())})"
     )
     few = table["tomogram"].nunique()
     if few < PARTS:
-        value = f"the particles come from {few} tomograms"
+        value = f"the particles come from {'one tomogram' if few == 1 else f'{few} tomograms'}"
         expected = f"{PARTS} or more, so that training, validation and test share none"
         remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
         found.findings.append(Finding("warning", source, value, expected, remedy))

@@ -12,10 +12,7 @@ import pandas as pd
 from civa.data.files import replacing, write_csv
 from civa.data.findings import Finding
 from civa.data.volume import read_volume
-from civa.inspection.boxes import inspect_boxes
 from civa.inspection.inspection import Inspection
-from civa.inspection.lists import Cutting, inspect_positions
-from civa.particle_lists.relion import read_extents
 from civa.pipeline import own_data
 from civa.pipeline.config import (
     load,
@@ -24,11 +21,9 @@ from civa.pipeline.config import (
     structures,
     volumes_per_class,
 )
-from civa.pipeline.signatures import defaults
+from civa.pipeline.inspect_own_data import inspect_own_data
 from civa.simulation.phantoms import phantom
 from civa.simulation.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
-from civa.tomograms.names import undecorated
-from civa.tomograms.positions import Reading
 
 logger = logging.getLogger(__name__)
 # Identifiers of the Protein Data Bank, the present and the coming ones.
@@ -73,7 +68,7 @@ def run(
     found: dict[str, Inspection] = {}
     for dataset in values["datasets"]:
         if own_data.is_own(values, dataset):
-            found[dataset] = _inspect(values, dataset, deep=deep)
+            found[dataset] = inspect_own_data(values, dataset, deep=deep)
         else:
             _check_simulated(values, dataset)
     all_findings = [finding for one in found.values() for finding in one.findings]
@@ -85,14 +80,14 @@ def run(
         columns = list(Finding("advice", Path(), "").columns())
         rows = [finding.columns() for finding in all_findings]
         write_csv(findings, pd.DataFrame(rows, columns=columns))
-    if picture is not None:
-        _draw(found, picture)
     counts = Counter(finding.severity for finding in all_findings)
     if counts["error"]:
         raise ValueError(
-            f"{what} is not in order: {counts['error']} errors and {counts['warning']} warnings, "
-            "listed above"
+            f"{what} is not in order: errors {counts['error']}, warnings {counts['warning']}, all "
+            "of them listed above"
         )
+    if picture is not None:
+        _draw(found, picture)
     summaries = [f"{name}: {one.summary}" for name, one in found.items()]
     logger.info("%s", ": ".join([f"{what} is in order", *filter(None, ["; ".join(summaries)])]))
 
@@ -117,54 +112,6 @@ def _configuration(
     values = {"seeds": [1], "datasets": {"data": data}}
     own_data.check(values, "data")
     return values, what
-
-
-def _inspect(values: Mapping[str, Any], dataset: str, *, deep: bool) -> Inspection:
-    """Look at the own files of a data set."""
-    fractions = (defaults("split") | settings(values, "split", dataset))["fractions"]
-    if own_data.is_imported(values, dataset):
-        told = {k: v for k, v in settings(values, "import", dataset).items() if k != "table"}
-        table = own_data.table(values, dataset)
-        return inspect_boxes(table, fractions=fractions, deep=deep, **told)
-    told = settings(values, "extract", dataset)
-    lists = own_data.lists(values, dataset)
-    classes: list[str | None] = [*own_data.list_classes(values, dataset)] or [None] * len(lists)
-    try:
-        files = own_data.tomograms(values, dataset)
-        positions = reading(values, dataset, files).table(list(zip(lists, classes, strict=True)))
-    except ValueError as error:
-        return Inspection([Finding("error", lists[0], str(error))])
-    cutting = Cutting(
-        box_voxels=told.get("box_voxels", defaults("extract")["box_voxels"]),
-        voxel_size_angstrom=told.get("voxel_size_angstrom"),
-        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
-        invert_contrast=told.get("invert_contrast", False),
-        pad=told.get("edges") == "pad",
-    )
-    named = {undecorated(file.name): file for file in files}
-    return inspect_positions(lists[0], positions, named, cutting, fractions=fractions)
-
-
-def reading(values: Mapping[str, Any], dataset: str, files: list[Path]) -> Reading:
-    """Return how the configuration says that particle lists are to be read."""
-    told = settings(values, "extract", dataset)
-    sizes = own_data.tomogram_table(values, dataset)
-    class_values = {
-        str(value): name
-        for name, several in (told.get("class_values") or {}).items()
-        for value in (several if isinstance(several, list) else [several])
-    }
-    stated = (told.get("tomogram_files") or {}).items()
-    return Reading(
-        tomograms=files,
-        tomogram_files={str(name): Path(file).expanduser() for name, file in stated},
-        sizes={} if sizes is None else read_extents(sizes),
-        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
-        class_column=told.get("class_column"),
-        class_values=class_values,
-        unit_angstrom=told.get("list_voxel_size_angstrom"),
-        first_voxel=told.get("first_voxel", 0.0),
-    )
 
 
 def _draw(found: Mapping[str, Inspection], path: Path) -> None:

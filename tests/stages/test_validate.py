@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from civa.cli import main
+from civa.data.volume import write_volume
 
 ROOT = Path(__file__).parents[2]
 Edit = Callable[[dict[str, Any]], object]
@@ -188,6 +190,15 @@ def test_what_the_pdb_cannot_have_is_not_to_be_downloaded(tmp_path: Path) -> Non
 
 def test_own_volumes_need_no_simulation(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
-    table.write_text("id,class,path\n1,x,a.mrc\n")
+    rows = [f"{i},{'xy'[i % 2]},{i}.mrc" for i in range(8)]
+    table.write_text("\n".join(["id,class,path", *rows]))
     config = {"seeds": [1], "datasets": {"own": {"import": {"table": str(table)}}}}
-    assert validate(tmp_path, yaml.safe_dump(config))[0] == 0
+    status, last = validate(tmp_path, yaml.safe_dump(config))
+    assert status == 1
+    assert "is not in order: errors 8, warnings 0" in last
+    for i in range(8):
+        box = np.random.default_rng(i).normal(size=(16,) * 3).astype(np.float32)
+        write_volume(tmp_path / f"{i}.mrc", box, voxel_size_angstrom=10)
+    status, last = validate(tmp_path, yaml.safe_dump(config))
+    assert status == 0
+    assert last.endswith("own: 8 volumes, 2 classes (4, 4), 16³ at 10 Å, 0 with masks")

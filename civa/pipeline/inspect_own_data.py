@@ -1,0 +1,70 @@
+"""The own data of a configuration, looked at before any long work."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from civa.data.findings import Finding
+from civa.inspection.boxes import inspect_boxes
+from civa.inspection.inspection import Inspection
+from civa.inspection.lists import Cutting, inspect_positions
+from civa.particle_lists.relion import read_extents
+from civa.pipeline import own_data
+from civa.pipeline.config import settings
+from civa.pipeline.signatures import defaults
+from civa.tomograms.names import undecorated
+from civa.tomograms.positions import Reading
+
+
+def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = False) -> Inspection:
+    """Look at the own files of a data set.
+
+    Parameters
+    ----------
+    deep
+        Read the voxels of all boxes and masks, not of some of each class.
+    """
+    fractions = (defaults("split") | settings(values, "split", dataset))["fractions"]
+    if own_data.is_imported(values, dataset):
+        told = {k: v for k, v in settings(values, "import", dataset).items() if k != "table"}
+        table = own_data.table(values, dataset)
+        return inspect_boxes(table, fractions=fractions, deep=deep, **told)
+    told = settings(values, "extract", dataset)
+    lists = own_data.lists(values, dataset)
+    classes: list[str | None] = [*own_data.list_classes(values, dataset)] or [None] * len(lists)
+    try:
+        files = own_data.tomograms(values, dataset)
+        positions = reading(values, dataset, files).table(list(zip(lists, classes, strict=True)))
+    except ValueError as error:
+        return Inspection([Finding("error", lists[0], str(error))])
+    cutting = Cutting(
+        box_voxels=told.get("box_voxels", defaults("extract")["box_voxels"]),
+        voxel_size_angstrom=told.get("voxel_size_angstrom"),
+        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
+        invert_contrast=told.get("invert_contrast", False),
+        pad=told.get("edges") == "pad",
+    )
+    named = {undecorated(file.name): file for file in files}
+    return inspect_positions(lists[0], positions, named, cutting, fractions=fractions)
+
+
+def reading(values: Mapping[str, Any], dataset: str, files: list[Path]) -> Reading:
+    """Return how the configuration says that particle lists are to be read."""
+    told = settings(values, "extract", dataset)
+    sizes = own_data.tomogram_table(values, dataset)
+    class_values = {
+        str(value): name
+        for name, several in (told.get("class_values") or {}).items()
+        for value in (several if isinstance(several, list) else [several])
+    }
+    stated = (told.get("tomogram_files") or {}).items()
+    return Reading(
+        tomograms=files,
+        tomogram_files={str(name): Path(file).expanduser() for name, file in stated},
+        sizes={} if sizes is None else read_extents(sizes),
+        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
+        class_column=told.get("class_column"),
+        class_values=class_values,
+        unit_angstrom=told.get("list_voxel_size_angstrom"),
+        first_voxel=told.get("first_voxel", 0.0),
+    )

@@ -1,0 +1,157 @@
+"""Positions in tomograms: what is wrong with them is said before a box is cut."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from civa.cli import main
+from civa.data.volume import write_volume
+from civa.inspection.inspection import Inspection
+from civa.inspection.lists import Cutting, inspect_positions
+
+SHAPE = (40, 90, 100)
+FRACTIONS = (0.7, 0.15, 0.15)
+
+
+def grid(step: int = 20) -> np.ndarray:
+    """Places x, y, z in voxels whose boxes of 16 lie inside."""
+    axes = [np.arange(10, size - 10, step) for size in reversed(SHAPE)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(float)
+
+
+def tomogram(path: Path, places: np.ndarray, *, sign: float = -1.0) -> Path:
+    volume = np.random.default_rng(0).normal(size=SHAPE)
+    index = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
+    for place in places:
+        volume += sign * 1.5 * np.exp(-((index - place[::-1]) ** 2).sum(axis=-1) / (2 * 2.5**2))
+    write_volume(path, volume.astype(np.float32), voxel_size_angstrom=10)
+    return path
+
+
+def table(places: np.ndarray, **columns: object) -> pd.DataFrame:
+    angstrom = {f"{axis}_angstrom": 10 * places[:, i] for i, axis in enumerate("xyz")}
+    rows = pd.DataFrame({"id": [f"p{i}" for i in range(len(places))], **angstrom})
+    return rows.assign(**{"class": "a", "tomogram": "t", **columns})
+
+
+def two_classes(count: int) -> list[str]:
+    return ["a" if i % 2 else "b" for i in range(count)]
+
+
+def inspected(folder: Path, rows: pd.DataFrame, **cutting: bool) -> Inspection:
+    files = {"t": folder / "t.mrc"}
+    plan = Cutting(box_voxels=16, **cutting)
+    return inspect_positions(Path("list.star"), rows, files, plan, fractions=FRACTIONS)
+
+
+def said(found: Inspection, severity: str) -> list[str]:
+    return [str(one) for one in found.findings if one.severity == severity]
+
+
+def test_a_good_list_is_told_back_with_examples_and_a_view(tmp_path: Path) -> None:
+    places = grid()
+    tomogram(tmp_path / "t.mrc", places)
+    rows = table(places, **{"class": two_classes(len(places))})
+    found = inspected(tmp_path, rows, invert_contrast=True)
+    assert found.errors == 0
+    assert f"{len(places)} particles in 1 tomogram, {len(places)} boxes of 16³ at 10 Å" in (
+        found.summary
+    )
+    assert set(found.examples) == {"a", "b"}
+    (view,) = found.views
+    assert view.image.shape == SHAPE[1:]
+    assert len(view.places) == (np.abs(places[:, 2] - view.z_voxel) <= 4).sum()
+    assert view.edge == 16
+    (few,) = said(found, "warning")
+    assert "the particles come from one tomogram: expected 3 or more" in few
+
+
+@pytest.mark.parametrize(
+    ("sign", "inverted", "is_warned"),
+    [(-1, False, True), (1, False, False), (-1, True, False), (1, True, True)],
+)
+def test_contrast_is_compared_with_what_it_is_said_to_be(
+    tmp_path: Path, sign: float, inverted: bool, is_warned: bool
+) -> None:
+    places = grid()
+    tomogram(tmp_path / "t.mrc", places, sign=sign)
+    rows = table(places, **{"class": two_classes(len(places))})
+    found = inspected(tmp_path, rows, invert_contrast=inverted)
+    warned = [text for text in said(found, "warning") if "protein looks dark" in text]
+    assert bool(warned) == is_warned
+    if is_warned:
+        assert f"set invert_contrast: {str(not inverted).lower()}" in warned[0]
+
+
+def test_positions_in_another_unit_are_an_error(tmp_path: Path) -> None:
+    places = grid()
+    tomogram(tmp_path / "t.mrc", places)
+    found = inspected(tmp_path, table(4 * places, **{"class": two_classes(len(places))}))
+    text = said(found, "error")[0]
+    assert "positions lie outside of tomogram 't', such as" in text
+    assert "expected within [100, 90, 40] voxels of 10 Å; state list_voxel_size_angstrom" in text
+
+
+def test_boxes_beyond_the_edge_are_counted(tmp_path: Path) -> None:
+    places = grid()
+    tomogram(tmp_path / "t.mrc", places)
+    places = np.vstack([places, [[3.0, 40, 20], [50, 40, 38]]])
+    rows = table(places, **{"class": two_classes(len(places))})
+    (text,) = said(inspected(tmp_path, rows), "advice")
+    assert "2 boxes reach beyond tomogram 't'; they are left out" in text
+    (text,) = said(inspected(tmp_path, rows, pad=True), "advice")
+    assert "they are padded" in text
+
+
+def test_particles_that_are_listed_twice_or_in_two_classes_are_named(tmp_path: Path) -> None:
+    places = grid()
+    tomogram(tmp_path / "t.mrc", places)
+    doubled = np.vstack([places, places[:2] + 0.5])
+    classes = [*two_classes(len(places)), "b", "b"]  # of "b" and "a"
+    texts = said(inspected(tmp_path, table(doubled, **{"class": classes})), "warning")
+    n = len(places)
+    assert any(f"1 particles of tomogram 't' are listed twice: 'p0' and 'p{n}'" in t for t in texts)
+    assert any(f"are of two classes: 'p1' and 'p{n + 1}'" in text for text in texts)
+
+
+def test_empty_regions_and_small_classes_are_errors(tmp_path: Path) -> None:
+    places = grid()
+    write_volume(tmp_path / "t.mrc", np.zeros(SHAPE, np.float32), voxel_size_angstrom=10)
+    classes = ["a"] * (len(places) - 1) + ["rare"]
+    texts = said(inspected(tmp_path, table(places, **{"class": classes})), "error")
+    assert any("class 'rare' has 1 volumes: too few" in text for text in texts)
+    assert any("the box of 'p0' is constant" in text for text in texts)
+
+
+def test_a_picture_and_a_table_of_findings_by_the_command_line(tmp_path: Path) -> None:
+    places = grid()
+    tomogram(tmp_path / "t.mrc", places)
+    rows = pd.DataFrame({f"{axis}_voxel": places[:, i] for i, axis in enumerate("xyz")})
+    rows.assign(**{"class": two_classes(len(places))}).to_csv(tmp_path / "l.csv", index=False)
+    files = {name: tmp_path / name for name in ("findings.csv", "picture.png", "log.txt")}
+    arguments = ["validate", "--lists", str(tmp_path / "l.csv")]
+    arguments += ["--tomograms", str(tmp_path / "t.mrc"), "--log", str(files["log.txt"])]
+    arguments += ["--findings", str(files["findings.csv"]), "--picture", str(files["picture.png"])]
+    main(arguments)  # boxes of 32 do not fit: an error
+    assert not files["picture.png"].exists()
+    assert "is not in order" in files["log.txt"].read_text()
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"seeds: [1]\ndatasets:\n  d:\n    extract:\n      lists: {tmp_path / 'l.csv'}\n"
+        f"      tomograms: {tmp_path / 't.mrc'}\n      box_voxels: 16\n"
+    )
+    arguments[1:5] = ["--config", str(config)]
+    assert main(arguments) == 0
+    assert files["picture.png"].read_bytes()[:4] == b"\x89PNG"
+    listed = pd.read_csv(files["findings.csv"])
+    assert set(listed["severity"]) == {"warning"}  # one tomogram, and dark protein
+    assert listed["remedy"].str.contains("invert_contrast: true").any()
+
+
+@pytest.mark.parametrize("given", [[], ["--table", "a.csv", "--lists", "b.star"]])
+def test_one_thing_is_validated_at_a_time(tmp_path: Path, given: list[str]) -> None:
+    log = tmp_path / "log.txt"
+    assert main(["validate", *given, "--log", str(log)]) == 1
+    assert "give one of --config, --table and --lists" in log.read_text()
