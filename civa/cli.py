@@ -30,6 +30,7 @@ if typing.TYPE_CHECKING:
     from civa.training.checkpoint import Checkpoint
 
 VERBS = {
+    "init": "a folder -> a project of your own: configuration, workflow, profiles",
     "validate": "check a configuration before any long work starts",
     "fetch-structure": "download one entry of the PDB",
     "build-template": "atoms or phantom -> electron potential",
@@ -97,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in VERBS:
         return _overview(arguments)
     verb, rest = arguments[0], arguments[1:]
+    if verb == "init" and rest and not rest[0].startswith("-"):
+        rest = ["--folder", *rest]  # civa init FOLDER, as everybody writes it
     is_help = not {"-h", "--help"}.isdisjoint(rest)
     values = vars(_parser(verb, explained=is_help).parse_args(rest))
     function = stage_function(verb)

@@ -91,8 +91,8 @@ def inspect_positions(
         found.findings += check_counts(source, cut["class"], fractions)
     counts = cut["class"].value_counts(sort=False)
     found.summary = (
-        f"{len(table)} particles in {len(files)} tomogram{'s' * (len(files) > 1)}, {len(cut)} boxes "
-        f"of {cutting.box_voxels}³ at {size:g} Å, {len(counts)} classes "
+        f"{len(table)} particles in {len(files)} tomogram{'s' * (len(files) > 1)}, "
+        f"{len(cut)} boxes of {cutting.box_voxels}³ at {size:g} Å, {len(counts)} classes "
         f"({', '.join(f'{name} {count}' for name, count in counts.items())})"
     )
     few = table["tomogram"].nunique()

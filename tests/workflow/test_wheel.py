@@ -1,19 +1,26 @@
 """The package installed as a wheel, outside its repository: every verb works there."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from civa.cli import VERBS
+from civa.data.stack import Stack
+from civa.data.volume import write_volume
 
 pytestmark = pytest.mark.workflow
 
 ROOT = Path(__file__).parents[2]
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "civa")
+BUILT_FROM = (
+    *("pyproject.toml", "README.md", "LICENSE", "civa"),
+    *("workflow", "rules", "envs", "profiles", "examples", "config.yaml"),
+)
 
 # All verbs in one process: each would import torch again.
 EVERY_HELP = """
@@ -58,7 +65,11 @@ def python(installed: Path, folder: Path, *words: str) -> subprocess.CompletedPr
     return subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(installed)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(installed),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -92,6 +103,42 @@ def test_a_wheel_checks_a_configuration_that_we_ship(
     done = python(installed, tmp_path, "-m", "civa", "validate", "--config", "mine.yaml")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "mine.yaml is in order" in done.stderr
+
+
+def test_a_project_runs_without_a_clone(installed: Path, tmp_path: Path) -> None:
+    lists = tmp_path / "data" / "list.csv"
+    lists.parent.mkdir()
+    rows = [f"{'ab'[i % 2]},t,{20 + i},20,20" for i in range(20)]
+    lists.write_text("\n".join(["class,tomogram,x_voxel,y_voxel,z_voxel", *rows]))
+    volume = np.random.default_rng(0).normal(size=(40, 40, 60)).astype(np.float32)
+    write_volume(lists.with_name("t.mrc"), volume, voxel_size_angstrom=10)
+    begun = ["-m", "civa", "init", "project", "--particles", str(lists)]
+    done = python(installed, tmp_path, *begun, "--tomograms", str(lists.parent))
+    assert done.returncode == 0, done.stderr
+    project = tmp_path / "project"
+    for profile in ("local", "slurm"):
+        words = ["-m", "snakemake", "-n", "--profile", profile]
+        planned = python(installed, project, *words)
+        assert planned.returncode == 0, planned.stderr[-3000:]
+        assert "list_particles" in planned.stdout
+        assert re.search(r"^project +1$", planned.stdout, re.MULTILINE)
+    words = ["-m", "snakemake", "--profile", "local", "--", "results/mine/volumes.mrcs"]
+    config = project / "config.yaml"
+    config.write_text(config.read_text().replace("box_voxels: 32", "box_voxels: 16"))
+    made = python(installed, project, *words)
+    assert made.returncode == 0, made.stderr[-3000:]
+    assert len(Stack.open(project / "results" / "mine" / "volumes.mrcs")) == 20
+    sources = planned_sources(installed, project)
+    assert sources and all(
+        Path(project, source).resolve().is_relative_to(installed) for source in sources
+    )
+
+
+def planned_sources(installed: Path, project: Path) -> list[str]:
+    """Source files on which a rule of the project depends, as Snakemake lists them."""
+    words = ["-m", "snakemake", "-n", "--profile", "local", "--forceall", "--printshellcmds"]
+    told = python(installed, project, *words, "--", "results/mine/positions.csv").stdout
+    return re.findall(r"[^ ,]*civa/stages/list_particles\.py", told)
 
 
 def test_a_wheel_refuses_a_mistake_in_a_configuration(installed: Path, tmp_path: Path) -> None:
