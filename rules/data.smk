@@ -5,20 +5,14 @@
 
 def inspect_new_data():
     """Stop before any job where own data that are not there yet are not in order."""
-    from civa.pipeline.inspect_own_data import inspect_own_data
-
     for dataset in [*IMPORTED, *EXTRACTED]:
-        if Path(PARTICLES.format(dataset=dataset)).exists():
-            continue
-        found = inspect_own_data(config, dataset)
-        for finding in found.findings:
-            print(f"{finding.severity}: {finding}", file=sys.stderr)
-        if found.errors:
-            raise WorkflowError(
-                f"the data set '{dataset}' is not in order: {found.errors} errors, listed "
-                "above; 'civa validate' with this configuration looks at it again"
-            )
-        print(f"{dataset}: {found.summary}", file=sys.stderr)
+        if not Path(PARTICLES.format(dataset=dataset)).exists():
+            try:
+                print(
+                    f"{dataset}: {own_data.inspect(config, dataset)}", file=sys.stderr
+                )
+            except ValueError as error:
+                raise WorkflowError(str(error)) from None
 
 
 rule fetch_structure:
