@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 from civa.data.findings import Finding, Severity
 from civa.data.volume import standardize
 from civa.inspection.boxes import check_contrast, check_counts
+from civa.inspection.geometry import measure_geometry
 from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_by, spread_rows
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
@@ -23,6 +24,7 @@ SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
 MOST_INSIDE = 0.5  # share of positions inside: a list in another unit or frame has fewer
 VIEWS = 3  # tomograms in a picture
 PLANES = 5  # of a slice: their mean shows particles that one hides in noise
+AXIS_TOLERANCE_DEG = 10  # of the tilt axis: the wedge that averaging assumes is off by as much
 PARTS = 3  # of a split: each needs a tomogram of its own
 
 
@@ -101,7 +103,7 @@ def inspect_positions(
         expected = f"{PARTS} or more, so that training, validation and test share none"
         remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
         found.findings.append(Finding("warning", source, value, expected, remedy))
-    _look(found, cut, files, extents, cutting, size, folder)
+    _look(found, source, cut, files, extents, cutting, size, folder)
     found.findings += check_contrast(source, found, invert_contrast=cutting.invert_contrast)
     return found
 
@@ -160,8 +162,31 @@ def _twice(source: Path, table: pd.DataFrame) -> list[Finding]:
     return findings
 
 
+def _geometry(source: Path, name: str, opened: Tomogram) -> Finding:
+    """Say how a tomogram was tilted, as its voxels show it."""
+    geometry = measure_geometry(opened)
+    if not geometry.is_measured:
+        value = (
+            f"tomogram '{name}' has no missing wedge (power there {geometry.emptiness:.2f} of "
+            "the rest)"
+        )
+        remedy = "give the raw or CTF-corrected tomogram, not one that was denoised or filled"
+        return Finding("warning", source, value, "", remedy)
+    first, last = geometry.tilts_deg
+    value = (
+        f"tomogram '{name}' was tilted from {first:.0f} to {last:.0f}° about an axis "
+        f"{geometry.axis_deg:.0f}° from y (measured, to 3°)"
+    )
+    if abs(geometry.axis_deg) > AXIS_TOLERANCE_DEG:
+        remedy = "averaging takes the axis for y: turn the tomogram and its list"
+        return Finding("warning", source, value, "an axis along y", remedy)
+    remedy = f"set average.max_tilt_deg: {min(abs(first), abs(last)):.0f}, if it is not stated"
+    return Finding("advice", source, value, "", remedy)
+
+
 def _look(
     found: Inspection,
+    source: Path,
     table: pd.DataFrame,
     files: dict[str, Path],
     extents: dict[str, Extent],
@@ -196,6 +221,7 @@ def _look(
                     -box if cutting.invert_contrast else box
                 )
             if number < VIEWS:
+                found.findings.append(_geometry(source, name, opened))
                 edge = cutting.box_voxels * size / voxel
                 classes = table["class"].to_numpy(dtype=np.str_)[rows]
                 found.views.append(_view(name, opened, centres[rows], classes, edge))

@@ -64,8 +64,9 @@ def test_a_good_list_is_told_back_with_examples_and_a_view(tmp_path: Path) -> No
     assert view.image.shape == SHAPE[1:]
     assert len(view.places) == (np.abs(places[:, 2] - view.z_voxel) <= 4).sum()
     assert view.edge == 16
-    (few,) = said(found, "warning")
+    few, filled = said(found, "warning")
     assert "the particles come from one tomogram: expected 3 or more" in few
+    assert "tomogram 't' has no missing wedge" in filled  # its noise is white
 
 
 @pytest.mark.parametrize(
