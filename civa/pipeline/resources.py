@@ -63,7 +63,7 @@ class Cost:
 
 # What grows with the number of volumes where stacks stream: tables, and what a heap loses between
 # buffers.  Measured from 1,000 to 16,000 volumes (`bench/memory.py`; docs/log.md, 28 November):
-# at most 6 kB per volume.  Larger figures below are of before stages streamed.
+# at most 11 kB per volume.  Larger figures below are of before stages streamed.
 TABLES_MB = 0.01
 
 # fixed_mb is at least what a stage occupies once it has imported all it needs: 70 MB with numpy and
@@ -72,8 +72,8 @@ TABLES_MB = 0.01
 COSTS = {
     "simulate": Cost(150, 450, 0.4, 0.06),
     "collect": Cost(100, 100, 0.3, 0.003),
-    "import_volumes": Cost(100, 100, 0.3, 0.01),
-    "extract": Cost(150, 100, TABLES_MB, 0.003),
+    "import_volumes": Cost(100, 100, TABLES_MB, 0.01),
+    "extract": Cost(150, 200, TABLES_MB, 0.01),
     "split": Cost(200, 0, 0, 0),
     "train_classifier": Cost(350, 250, TABLES_MB, 0.008, activations_mb=200, epochs=24, gpu=True),
     "localize": Cost(350, 500, TABLES_MB, 0.02, batches={"batch_size": 32}, gpu=True),
@@ -88,9 +88,9 @@ COSTS = {
         350, 650, TABLES_MB, 0.02, activations_mb=200, batches={"batch_size": 32}, gpu=True
     ),
     "crf": Cost(150, 750, TABLES_MB, 0.1),
-    "average": Cost(350, 550, 0.6, 0.2, gpu=True),
-    "align": Cost(350, 550, 0.6, 0.1, gpu=True),
-    "map_back": Cost(350, 250, 0.7, 0.02),
+    "average": Cost(350, 850, TABLES_MB, 0.2, gpu=True),
+    "align": Cost(350, 450, TABLES_MB, 0.1, gpu=True),
+    "map_back": Cost(350, 500, TABLES_MB, 0.02),
     "train_voxresnet_full": Cost(
         350, 400, TABLES_MB, 0.042, activations_mb=300, epochs=200, gpu=True
     ),
@@ -107,7 +107,7 @@ COSTS = {
     "assess": Cost(150, 250, 0.6, 0.02),
     "plot_overview": Cost(450, 50, 0.5, 0.02),
     "plot_comparison": Cost(450, 50, 0.5, 0.02),
-    "calibrate": Cost(350, 50, 1.2, 0.02),
+    "calibrate": Cost(350, 100, TABLES_MB, 0.02),
     "replace_outliers": Cost(100, 200, 0.3, 0.005),
     "plot_averages": Cost(650, 50, 0, 0.01),
     "plot_charts": Cost(500, 0, 0.2, 0.02),
