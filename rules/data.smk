@@ -3,18 +3,6 @@
 # OUTPUTS: results/{dataset}/{volumes,masks}.mrcs, particles.csv, split.csv
 
 
-def inspect_new_data():
-    """Stop before any job where own data that are not there yet are not in order."""
-    for dataset in [*IMPORTED, *EXTRACTED]:
-        if not Path(PARTICLES.format(dataset=dataset)).exists():
-            try:
-                print(
-                    f"{dataset}: {own_data.inspect(config, dataset)}", file=sys.stderr
-                )
-            except ValueError as error:
-                raise WorkflowError(str(error)) from None
-
-
 rule fetch_structure:
     input:
         code=code("fetch-structure"),

@@ -2,6 +2,7 @@
 # one rule takes from another.  Functions only.
 
 import functools
+import sys
 from pathlib import Path
 
 from civa.report.paper_results import TABLES
@@ -176,6 +177,18 @@ def tomogram_table(wildcards):
 def list_classes(wildcards):
     """Input function: the class of every particle list, where there is one list per class."""
     return {"list_classes": own_data.list_classes(config, wildcards.dataset)}
+
+
+def inspect_new_data():
+    """Stop before any job where own data that are not there yet are not in order."""
+    for dataset in [*IMPORTED, *EXTRACTED]:
+        if not Path(PARTICLES.format(dataset=dataset)).exists():
+            try:
+                print(
+                    f"{dataset}: {own_data.inspect(config, dataset)}", file=sys.stderr
+                )
+            except ValueError as error:
+                raise WorkflowError(str(error)) from None
 
 
 def all_runs():
