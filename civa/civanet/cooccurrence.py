@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 
+# Of the co-occurrence matrix, elements and consensus positions that are held at a time: 512 MB,
+# which 8 images of 32^3 fill with 512 positions.
+MOST_PAIRS, MOST_POSITIONS = 2**27, 512
+
 
 def group_consensus(features: Tensor) -> Tensor:
     """Consensus embedding of an image group of one class: e-hat.
@@ -22,7 +26,7 @@ def group_consensus(features: Tensor) -> Tensor:
     return features.mean(dim=0).flatten(1).softmax(dim=0)
 
 
-def cooccurrence_map(features: Tensor, consensus: Tensor, *, chunk: int = 512) -> Tensor:
+def cooccurrence_map(features: Tensor, consensus: Tensor, *, pairs: int = MOST_PAIRS) -> Tensor:
     """Match every voxel of an image with the consensus: P^c on the feature grid (Sec. 4.3).
 
     The (p, p) co-occurrence matrix e^T e-hat is never held whole: its maximum over consensus
@@ -34,8 +38,8 @@ def cooccurrence_map(features: Tensor, consensus: Tensor, *, chunk: int = 512) -
         (b, c, t, u, v) e of the images.
     consensus
         (c, p) e-hat of their class.
-    chunk
-        Consensus positions at a time.
+    pairs
+        Elements of the matrix that are held at a time, at most; of 512 consensus positions at most.
 
     Returns
     -------
@@ -44,6 +48,7 @@ def cooccurrence_map(features: Tensor, consensus: Tensor, *, chunk: int = 512) -
     b, _, t, u, v = features.shape
     voxels = features.flatten(2).transpose(1, 2)  # (b, p, c)
     best = voxels.new_full((b, t * u * v), -torch.inf)
+    chunk = min(MOST_POSITIONS, max(1, pairs // best.numel()))
     for part in consensus.split(chunk, dim=1):
         best = torch.maximum(best, (voxels @ part).amax(dim=-1))
     return best.reshape(b, t, u, v)

@@ -47,10 +47,10 @@ def test_consensus_ignores_the_order_and_the_size_of_the_group() -> None:
     torch.testing.assert_close(group_consensus(torch.cat([group, group])), consensus)
 
 
-@pytest.mark.parametrize("chunk", [1, 5, POSITIONS, 1024])
-def test_map_is_the_row_maximum_of_the_whole_matrix(chunk: int) -> None:
+@pytest.mark.parametrize("pairs", [1, 3 * POSITIONS, 15 * POSITIONS + 1, 2**20])
+def test_map_is_the_row_maximum_of_the_whole_matrix(pairs: int) -> None:
     images, consensus = features(3, seed=1), group_consensus(features())
-    matches = cooccurrence_map(images, consensus, chunk=chunk)
+    matches = cooccurrence_map(images, consensus, pairs=pairs)
     assert matches.shape == (3, *GRID)
     for e, found in zip(images, matches, strict=True):
         matrix = e.flatten(1).T @ consensus  # (p, p)
