@@ -61,6 +61,14 @@ class Cost:
         return max([1, *asked])
 
 
+# Stages that every run of the method has, and what it leaves on disk per voxel of the data and seed
+# (214 MB for 218 volumes of 32^3).
+METHOD = (
+    *("train_classifier", "localize", "cooccur", "merge", "binarize", "mine_pairs", "train_iva"),
+    *("segment", "crf", "average", "align", "map_back", "calibrate", "trivial", "score", "assess"),
+)
+STORED_BYTES = 31
+
 # What grows with the number of volumes where stacks stream: tables, and what a heap loses between
 # buffers.  Measured from 1,000 to 16,000 volumes (`bench/memory.py`; docs/log.md, 28 November):
 # at most 11 kB per volume.  Larger figures below are of before stages streamed.
@@ -155,16 +163,59 @@ def runtime_minutes(
 
     ``settings`` also give the ``epochs`` of a training.
     """
+    seconds = _seconds(stage, volumes, box_voxels, settings or {})
+    if COSTS[stage].gpu and on_gpu:
+        seconds /= GPU_SPEEDUP
+    return _up(attempt * (STARTUP_SECONDS + TIME_HEADROOM * seconds) / 60, TIME_STEP_MINUTES)
+
+
+def _seconds(stage: str, volumes: int, box_voxels: int, values: Mapping[str, Any]) -> float:
+    """Wall time on two cores as it was measured, scaled to other data and settings."""
     cost, size = COSTS[stage], (box_voxels / BOX) ** 3
-    values = settings or {}
     seconds = cost.volume_seconds * volumes * size
     if cost.activations_mb:
         seconds *= (values.get("width", 2 * WIDTH) / WIDTH) ** 2
     if cost.epochs:
         seconds *= values.get("epochs") or cost.epochs
-    if cost.gpu and on_gpu:
-        seconds /= GPU_SPEEDUP
-    return _up(attempt * (STARTUP_SECONDS + TIME_HEADROOM * seconds) / 60, TIME_STEP_MINUTES)
+    return seconds
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a data set will take: disk in GB, the largest job in MB, minutes on two cores."""
+
+    disk_gb: float
+    memory_mb: int
+    minutes: float
+
+    def __str__(self) -> str:
+        hours = f"{self.minutes / 60:.1f} h" if self.minutes >= 90 else f"{self.minutes:.0f} min"
+        return (
+            f"{self.disk_gb:.1f} GB on disk, jobs of up to {self.memory_mb:,} MB, about {hours} on "
+            "two CPU cores"
+        )
+
+
+def expectation(
+    volumes: int, box_voxels: int, seeds: int, settings: Mapping[str, Mapping[str, Any]]
+) -> Expectation:
+    """Say what the method will take on a data set.
+
+    Parameters
+    ----------
+    settings
+        Stage -> what `memory_mb` and `runtime_minutes` are to know of its settings.
+    """
+    minutes = sum(
+        _seconds(stage, volumes, box_voxels, settings.get(stage, {})) / 60 for stage in METHOD
+    )
+    memory = max(
+        memory_mb(stage, volumes, box_voxels=box_voxels, settings=settings.get(stage))
+        for stage in METHOD
+    )
+    return Expectation(
+        STORED_BYTES * seeds * volumes * box_voxels**3 / 1e9, memory, minutes * seeds
+    )
 
 
 def _up(value: float, step: int) -> int:

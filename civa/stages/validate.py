@@ -17,11 +17,13 @@ from civa.pipeline import own_data
 from civa.pipeline.config import (
     load,
     local_structure,
+    seeds,
     settings,
     structures,
     volumes_per_class,
 )
 from civa.pipeline.inspect_own_data import inspect_own_data
+from civa.pipeline.resources import Expectation, expectation
 from civa.simulation.phantoms import phantom
 from civa.simulation.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
 
@@ -88,6 +90,8 @@ def run(
         )
     if picture is not None:
         _draw(found, picture)
+    for name in found:
+        logger.info("%s: expect %s", name, _expectation(values, name))
     summaries = [f"{name}: {one.summary}" for name, one in found.items()]
     logger.info("%s", ": ".join([f"{what} is in order", *filter(None, ["; ".join(summaries)])]))
 
@@ -112,6 +116,17 @@ def _configuration(
     values = {"seeds": [1], "datasets": {"data": data}}
     own_data.check(values, "data")
     return values, what
+
+
+def _expectation(values: Mapping[str, Any], dataset: str) -> Expectation:
+    """Say what a data set of own files will take."""
+    sections = {"train_classifier": "classifier", "train_iva": "iva", "segment": "iva"}
+    return expectation(
+        own_data.volume_count(values, dataset),
+        own_data.box_voxels(values, dataset),
+        len(seeds(values, dataset)),
+        {stage: settings(values, section, dataset) for stage, section in sections.items()},
+    )
 
 
 def _draw(found: Mapping[str, Inspection], path: Path) -> None:

@@ -9,7 +9,14 @@ import pytest
 from civa.cli import stage_function
 from civa.evaluation import supervised
 from civa.pipeline.commands import shell_command
-from civa.pipeline.resources import COSTS, GPU_SPEEDUP, Cost, memory_mb, runtime_minutes
+from civa.pipeline.resources import (
+    COSTS,
+    GPU_SPEEDUP,
+    Cost,
+    expectation,
+    memory_mb,
+    runtime_minutes,
+)
 from civa.pipeline.runs import BASELINES
 from civa.training import loop as training
 
@@ -157,3 +164,13 @@ def test_every_rule_for_the_cluster_says_what_it_needs() -> None:
         (verb,) = re.findall(r'\bciva\(\s*"([\w-]+)"', body)
         takes_one = "--gpu {params.gpu}" in shell_command(verb)
         assert takes_one == ("gpu=GPUS" in body) == ("gpu=GPU_USE" in body), name
+
+
+def test_what_is_expected_grows_with_the_data() -> None:
+    small = expectation(1000, 32, 1, {"train_classifier": {"epochs": 24}})
+    large = expectation(4000, 32, 2, {"train_classifier": {"epochs": 24}})
+    assert large.disk_gb == pytest.approx(8 * small.disk_gb)
+    assert large.minutes == pytest.approx(8 * small.minutes)
+    assert small.memory_mb <= large.memory_mb < 1.5 * small.memory_mb
+    assert str(small).startswith("1.0 GB on disk, jobs of up to 4,")
+    assert "h on two CPU cores" in str(large)
