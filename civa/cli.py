@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from civa import __version__
+from civa.data.findings import NotInOrderError
 from civa.pipeline.commands import describe
 from civa.pipeline.provenance import digests, write_record
 from civa.pipeline.publishing import ENDING, PRIVATE, publishing
@@ -167,7 +168,12 @@ def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> No
     with publishing(list(products.values())) as private:
         written = {name: private[product] for name, product in products.items()}
         # Every flag was declared by the stage itself; what else it read, it returns.
-        also_read = function(**{**values, **written}) or {}
+        refused: NotInOrderError | None = None
+        also_read: dict[str, str] = {}
+        try:
+            also_read = function(**{**values, **written}) or {}
+        except NotInOrderError as error:
+            refused = error
         write_record(
             verb,
             inputs={**read, **also_read},
@@ -176,6 +182,8 @@ def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> No
             seconds=time.monotonic() - started,
             command=command,
         )
+    if refused is not None:
+        raise refused
     for name in states:
         values[name].remove()
 

@@ -162,7 +162,7 @@ class Boxes:
         chosen = self._cell(number, "mask_label")
         try:
             values = _values(path, member, 1.0)
-            label = int(chosen) if chosen else None
+            label = int(float(chosen)) if chosen else None
             found = understand(values, label=label)
         except ValueError as error:
             remedy = "leave the mask's cell blank, or correct it"

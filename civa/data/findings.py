@@ -58,6 +58,10 @@ class FindingError(ValueError):
         super().__init__(f"{finding}{more}")
 
 
+class NotInOrderError(ValueError):
+    """A stage found its data not in order; what it wrote of that is to be kept."""
+
+
 def raise_errors(findings: Iterable[Finding]) -> None:
     """Raise the first error among findings.
 

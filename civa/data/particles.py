@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,12 @@ def _check_classes(path: Path, table: "pd.DataFrame") -> Iterator[Finding]:
         value = f"has {len(first)} classes, and masks hold at most {MOST_CLASSES}"
         remedy = f"is '{first['class'].iloc[0]}' a class, or an id?"
         yield Finding("error", path, value, remedy=remedy)
+
+
+def check_class_names(path: Path, table: "pd.DataFrame") -> list[Finding]:
+    """Look at the names of classes of particles that come from no table of their own."""
+    named = table.assign(id="").set_axis(range(len(table)), axis="index")
+    return [replace(finding, line=None) for finding in _check_classes(path, named)]
 
 
 def _fault_of_class(name: str) -> tuple[str, str, str] | None:

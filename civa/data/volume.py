@@ -119,7 +119,8 @@ def voxel_size_of(path: Path, header: np.recarray, *, override: float | None = N
     if not (is_cubic and SMALLEST_VOXEL_ANGSTROM <= min(sizes) < np.inf):
         raise ValueError(
             f"{path}: the voxel size is {sizes} Å: expected one cubic size of at least "
-            f"{SMALLEST_VOXEL_ANGSTROM} Å; state the true one with --voxel-size-angstrom"
+            f"{SMALLEST_VOXEL_ANGSTROM} Å; state the true one with --voxel-size-angstrom, or, of a "
+            "tomogram, --tomogram-voxel-size-angstrom"
         )
     if sizes == [1.0, 1.0, 1.0]:
         logger.warning("%s: a voxel size of exactly 1 Å is often a missing one", path)

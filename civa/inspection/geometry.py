@@ -14,6 +14,7 @@ from civa.tomograms.tomogram import Tomogram
 
 WINDOW = 64  # voxels: planes of tilts a degree apart are told apart at its Nyquist frequency
 WINDOWS = 32
+SMALLEST = 32  # voxels of a window that tell planes apart
 # Shells, as shares of Nyquist, that are looked at: below, planes overlap; above, interpolation and
 # filters of reconstruction programs rule.
 INNER, OUTER = 0.25, 0.85
@@ -53,10 +54,18 @@ class Geometry:
         """Whether there is a missing wedge to measure."""
         return self.emptiness < FILLED
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there were voxels enough to look for a wedge."""
+        return bool(np.isfinite(self.emptiness))
+
 
 def measure_geometry(tomogram: Tomogram) -> Geometry:
     """Measure tilt axis and range of a tomogram from the mean power of windows of 64^3 voxels."""
-    return geometry_of(mean_power(tomogram))
+    power = mean_power(tomogram)
+    if len(power) < SMALLEST or not power.any():
+        return Geometry(0.0, (-90.0, 90.0), float("nan"))
+    return geometry_of(power)
 
 
 def mean_power(tomogram: Tomogram) -> NDArray[np.float64]:

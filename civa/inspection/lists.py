@@ -17,7 +17,7 @@ from civa.inspection.geometry import measure_geometry
 from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_by, spread_rows
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
-from civa.tomograms.boxes import cut_box, lie_inside
+from civa.tomograms.boxes import check_box, cut_box, lie_inside
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
@@ -55,6 +55,7 @@ def inspect_positions(
     *,
     fractions: Sequence[float],
     folder: Path | None = None,
+    deep: bool = False,
 ) -> Inspection:
     """Look at positions in tomograms, and at some of the boxes that will be cut there.
 
@@ -68,6 +69,8 @@ def inspect_positions(
         Name of a tomogram in the table -> its file.
     folder
         Where compressed tomograms are unpacked for a while; the system's own if left out.
+    deep
+        Look at the voxels of all boxes, not of some of each class.
     """
     found = Inspection()
     extents: dict[str, Extent] = {}
@@ -91,6 +94,11 @@ def inspect_positions(
         found.findings.append(Finding("error", source, value, "", remedy))
     else:
         found.findings += check_counts(source, cut["class"], fractions)
+        lost = sorted(set(table["class"]) - set(cut["class"]))
+        if lost:
+            value = f"no box of the classes {lost} lies within a tomogram"
+            remedy = "choose a smaller box, or edges: pad, or leave the classes out"
+            found.findings.append(Finding("error", source, value, "", remedy))
     counts = cut["class"].value_counts(sort=False)
     found.summary = (
         f"{len(table)} particles in {len(files)} tomogram{'s' * (len(files) > 1)}, "
@@ -103,7 +111,7 @@ def inspect_positions(
         expected = f"{PARTS} or more, so that training, validation and test share none"
         remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
         found.findings.append(Finding("warning", source, value, expected, remedy))
-    _look(found, source, cut, files, extents, cutting, size, folder)
+    _look(found, source, cut, files, extents, cutting, size, folder, deep=deep)
     found.findings += check_contrast(source, found, invert_contrast=cutting.invert_contrast)
     return found
 
@@ -165,6 +173,9 @@ def _twice(source: Path, table: pd.DataFrame) -> list[Finding]:
 def _geometry(source: Path, name: str, opened: Tomogram) -> Finding:
     """Say how a tomogram was tilted, as its voxels show it."""
     geometry = measure_geometry(opened)
+    if not geometry.is_known:
+        value = f"tomogram '{name}' is too small or too empty to measure its tilts"
+        return Finding("advice", source, value)
     if not geometry.is_measured:
         value = (
             f"tomogram '{name}' has no missing wedge (power there {geometry.emptiness:.2f} of "
@@ -193,16 +204,18 @@ def _look(
     cutting: Cutting,
     size: float,
     folder: Path | None,
+    *,
+    deep: bool,
 ) -> None:
     """Cut some boxes of every class, and slices of a few tomograms with their particles."""
-    chosen = {
+    shown = {
         row
         for rows in rows_by(table, "class").values()
         for row in spread_rows(rows.tolist(), EXAMPLES)
     }
     boxes: dict[str, list[NDArray[np.float32]]] = {}
     for number, (name, rows) in enumerate(rows_by(table, "tomogram").items()):
-        some = [row for row in rows.tolist() if row in chosen]
+        some = [row for row in rows.tolist() if deep or row in shown]
         if not some and number >= VIEWS:
             continue
         voxel = extents[name].voxel_size_angstrom
@@ -211,10 +224,9 @@ def _look(
             opened = Tomogram.open(plain, voxel_size_angstrom=voxel)
             for row in some:
                 box = cut_box(opened, centres[row], cutting.box_voxels, size)
-                if np.ptp(box) == 0:
-                    value = f"the box of '{table['id'].iloc[row]}' is constant"
-                    remedy = "leave the particle out: the tomogram is empty there"
-                    found.findings.append(Finding("error", files[name], value, "", remedy))
+                wrong = check_box(files[name], str(table["id"].iloc[row]), box)
+                found.findings += wrong
+                if wrong or row not in shown:
                     continue
                 box = standardize(box[None])[0]
                 boxes.setdefault(str(table["class"].iloc[row]), []).append(

@@ -56,6 +56,6 @@ def classes_of(
     if not known.any():
         found = sorted(set(values.tolist()))[:SHOWN]
         raise ValueError(
-            f"{where} has the classes {found}, and none of {sorted(names)} that class_names names"
+            f"{where} has the classes {found}, and none of {sorted(names)} that class_values names"
         )
     return np.array([names.get(value, "") for value in values], dtype=np.str_)

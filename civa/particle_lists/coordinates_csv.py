@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from civa.particle_lists.particle_list import ParticleList, has, number_columns
+from civa.particle_lists.particle_list import ParticleList, as_names, has, number_columns
 
 ANGSTROM = [f"{axis}_angstrom" for axis in "xyz"]
 VOXELS = [f"{axis}_voxel" for axis in "xyz"]
 QUATERNION = [f"quaternion_{axis}" for axis in "xyzw"]
+
+
+SHORTEST_QUATERNION = 0.5  # one of a rotation is 1 long
 
 
 def has_positions(table: pd.DataFrame) -> bool:
@@ -35,14 +38,20 @@ def read(path: Path, table: pd.DataFrame) -> ParticleList:
     tomograms = table.get("tomogram", pd.Series("", index=table.index))
     rotations = None
     if has(table, QUATERNION):
-        rotations = Rotation.from_quat(number_columns(path, table, QUATERNION))
+        quaternions = number_columns(path, table, QUATERNION)
+        lengths = np.linalg.norm(quaternions, axis=1)
+        if (lengths < SHORTEST_QUATERNION).any():
+            row = int(lengths.argmin()) + 1
+            raise ValueError(f"{path}, particle {row}: its quaternion is 0, expected a rotation")
+        rotations = Rotation.from_quat(quaternions)
     return ParticleList(
         path=path,
         dialect="CSV",
         table=table,
-        tomograms=tomograms.astype(str).str.strip().to_numpy(dtype=np.str_),
+        tomograms=as_names(tomograms),
         positions=number_columns(path, table, ANGSTROM if in_angstrom else VOXELS),
         unit_angstrom=np.ones(len(table)) if in_angstrom else None,
-        classes=table["class"].to_numpy(dtype=np.str_) if "class" in table else None,
+        in_voxels=not in_angstrom,
+        classes=as_names(table["class"]) if "class" in table else None,
         rotations=rotations,
     )

@@ -44,6 +44,7 @@ def read(path: Path, table: pd.DataFrame) -> ParticleList:
         tomograms=sources.astype(str).to_numpy(dtype=np.str_),
         positions=number_columns(path, table, names(str(moment))),
         unit_angstrom=np.ones(len(table)),
+        in_voxels=False,
         rotations=euler_matrix(number_columns(path, table, angles)) if has(table, angles) else None,
         notes=("particles move during the exposure: their first positions are taken",)
         if several

@@ -44,6 +44,8 @@ class ParticleList:
     unit_angstrom
         (n,) length of the unit of positions in Å; None where they are voxels of the tomogram, whose
         size the file does not state, or a fraction.
+    in_voxels
+        Whether that unit is a voxel of some tomogram.
     classes
         (n,) what the program itself numbers as the particle's class, as text; None where it has no
         such column.
@@ -60,6 +62,7 @@ class ParticleList:
     positions: NDArray[np.float64]
     frame: Frame = "corner"
     unit_angstrom: NDArray[np.float64] | None = None
+    in_voxels: bool = True
     classes: NDArray[np.str_] | None = None
     rotations: Rotation | None = None
     notes: tuple[str, ...] = ()
@@ -89,8 +92,14 @@ class ParticleList:
         Raises
         ------
         ValueError
-            If the size of a tomogram is needed and not given.
+            If the size of a tomogram is needed and not given, or where positions do not count
+            voxels and are told how to.
         """
+        if not self.in_voxels and (unit_angstrom is not None or first_voxel):
+            raise ValueError(
+                f"{self.path} ({self.dialect}) has positions that do not count voxels, so that "
+                "list_voxel_size_angstrom and first_voxel do not apply: leave them out"
+            )
         sizes = extents or {}
         corner = self.positions - first_voxel
         if self.frame == "corner":
@@ -121,10 +130,10 @@ def as_names(numbers: pd.Series) -> NDArray[np.str_]:
 
 
 def as_name(number: object) -> str:
-    """Return a number as the text that a person would write: 24.0 is 24."""
-    if isinstance(number, float) and number.is_integer():
-        return str(int(number))
-    return str(number)
+    """Return a number as the text that a person would write: 24.0 is 24, as text too."""
+    text = str(number).strip()
+    whole, point, zeros = text.partition(".")
+    return whole if point and whole.isdigit() and not zeros.strip("0") else text
 
 
 def has(table: pd.DataFrame, columns: Sequence[str]) -> bool:

@@ -1,5 +1,6 @@
 """Any particle list: whose it is, by its content, and what it says."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from civa.data.text_table import read_text_table
 from civa.particle_lists import coordinates_csv, dynamo, imod, m, motive_list, relion
 from civa.particle_lists.particle_list import ParticleList
 
+STAR_BLOCK = re.compile(r"data_[^\s,;]*", re.IGNORECASE)  # no row of a CSV table begins so
 HEAD_BYTES = 1 << 14  # enough for a line of any table
 
 
@@ -51,7 +53,7 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], ParticleList]:
             "list in EM format, a STAR file, a table of Dynamo or a CSV table"
         )
     lines = [line.strip() for line in text.splitlines()]
-    if any(line.startswith("data_") for line in lines):
+    if any(STAR_BLOCK.fullmatch(line) for line in lines):
         return _read_star
     return dynamo.read if dynamo.is_table(text) else _read_csv
 

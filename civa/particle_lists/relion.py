@@ -74,7 +74,12 @@ def read(path: Path, blocks: Blocks) -> ParticleList:
         )
     optics = _optics(path, table, blocks)
     dialect = _dialect(table, optics, blocks)
-    unit = _unit(dialect, table, optics)
+    unit = _unit(path, dialect, table, optics)
+    if unit is not None and (wrong := ~(np.isfinite(unit) & (unit > 0))).any():
+        raise ValueError(
+            f"{path}, particle {int(wrong.argmax()) + 1}: the pixel size is {unit[wrong][0]:g} Å, "
+            "expected more than 0"
+        )
     turned, within, notes = _rotations(path, table)
     origins = _origins(path, table, unit)
     if turned is not None:  # of a box that was cut out turned: its origins are turned with it
@@ -90,6 +95,7 @@ def read(path: Path, blocks: Blocks) -> ParticleList:
         positions=positions - origins,
         frame=frame,
         unit_angstrom=None if frame == "fraction" else unit,
+        in_voxels=frame == "corner",
         classes=as_names(table["rlnClassNumber"]) if "rlnClassNumber" in table else None,
         rotations=within if turned is None or within is None else turned * within,
         notes=notes,
@@ -119,9 +125,16 @@ def read_extents(path: Path) -> dict[str, Extent]:
 
 def _optics(path: Path, table: pd.DataFrame, blocks: Blocks) -> pd.DataFrame:
     """Return the optics of every particle: what its group says, a row each."""
-    groups = blocks.get("optics")
-    if groups is None or "rlnOpticsGroup" not in table:
+    groups = next((block for name, block in blocks.items() if name.lower() == "optics"), None)
+    if groups is None:
         return pd.DataFrame(index=table.index)
+    if "rlnOpticsGroup" not in table or "rlnOpticsGroup" not in groups:
+        if len(groups) > 1:
+            raise ValueError(
+                f"{path} has {len(groups)} optics groups and does not say which particles are of "
+                "which: expected rlnOpticsGroup in both tables"
+            )
+        return groups.iloc[[0] * len(table)].set_index(table.index)
     missing = sorted(set(table["rlnOpticsGroup"]) - set(groups["rlnOpticsGroup"]))
     if missing:
         raise ValueError(
@@ -153,19 +166,24 @@ def _frame(columns: list[str], positions: NDArray[np.float64]) -> Frame:
     return "fraction" if lie_within_one and not (positions % 1 == 0).all() else "corner"
 
 
-def _unit(dialect: str, table: pd.DataFrame, optics: pd.DataFrame) -> NDArray[np.float64] | None:
+def _unit(
+    path: Path, dialect: str, table: pd.DataFrame, optics: pd.DataFrame
+) -> NDArray[np.float64] | None:
     """Length (n,) of the unit of positions in Å, where the file says it."""
     if has(table, CENTRED):
         return np.ones(len(table))
     if dialect in PIXEL_SIZES:
         name = PIXEL_SIZES[dialect]
-        return optics[name].to_numpy(float) if name in optics else None
+        return number_columns(path, optics, [name])[:, 0] if name in optics else None
     if has(table, ["rlnDetectorPixelSize", "rlnMagnification"]):
-        # µm on the detector over the magnification: Å per pixel
-        return 1e4 * (table["rlnDetectorPixelSize"] / table["rlnMagnification"]).to_numpy(float)
+        pixels, magnifications = number_columns(
+            path, table, ["rlnDetectorPixelSize", "rlnMagnification"]
+        ).T
+        with np.errstate(divide="ignore"):
+            return 1e4 * pixels / magnifications  # µm over the magnification: Å per pixel
     for name in ("rlnDetectorPixelSize", "rlnPixelSize"):  # pytom-match-pick: in Å
         if name in table:
-            return table[name].to_numpy(float)
+            return number_columns(path, table, [name])[:, 0]
     return None
 
 

@@ -12,7 +12,7 @@ from civa.particle_lists.relion import read_extents
 from civa.pipeline import own_data
 from civa.pipeline.config import settings
 from civa.pipeline.signatures import defaults
-from civa.tomograms.names import undecorated
+from civa.tomograms.names import by_name
 from civa.tomograms.positions import Reading
 
 
@@ -44,8 +44,9 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
         invert_contrast=told.get("invert_contrast", False),
         pad=told.get("edges") == "pad",
     )
-    named = {undecorated(file.name): file for file in files}
-    return inspect_positions(lists[0], positions, named, cutting, fractions=fractions)
+    return inspect_positions(
+        lists[0], positions, by_name(files), cutting, fractions=fractions, deep=deep
+    )
 
 
 def reading(values: Mapping[str, Any], dataset: str, files: list[Path]) -> Reading:

@@ -1,6 +1,7 @@
 """The files of a user that a data set comes from: boxes, or particle lists and tomograms."""
 
 import functools
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ Config = Mapping[str, Any]
 # Endings of tomograms in a folder that is given as a whole.
 TOMOGRAM_ENDINGS = (".mrc", ".map", ".rec")
 PACKED_ENDINGS = (".gz", ".bz2")
+MEMBER = re.compile(r"(\d+)@(.+)")  # volume of a stack, counted from 1
 UNKNOWN_BOX_VOXELS = 32  # of boxes that cannot be read: their import will name them
 
 
@@ -42,7 +44,8 @@ def listed_files(boxes: Path) -> list[Path]:
     """List the boxes and masks that a table of own volumes names, to track their changes."""
     rows = read_particles(boxes)
     columns = [column for column in ("path", "mask") if column in rows]
-    return [boxes.parent / name for column in columns for name in rows[column] if name]
+    named = [MEMBER.sub(r"\2", name) for column in columns for name in rows[column] if name]
+    return [boxes.parent / name for name in dict.fromkeys(named)]
 
 
 def lists(config: Config, dataset: str) -> list[Path]:
@@ -185,9 +188,28 @@ def check(config: Config, dataset: str) -> None:
         if not path.is_file():
             raise ValueError(f"import.table {path} does not exist: put the particle table there")
         return
+    own = config["datasets"][dataset]["extract"]
+    if list_classes(config, dataset) and ("class_values" in own or "class_column" in own):
+        raise ValueError(
+            "extract.lists names the class of every list, so that class_values and class_column "
+            "say nothing: leave them out, or give lists without classes"
+        )
+    values = [
+        str(value)
+        for several in (own.get("class_values") or {}).values()
+        for value in _several(several)
+    ]
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"extract.class_values gives {twice} to several classes: to one each")
     for path in lists(config, dataset):
         if not path.is_file():
             raise ValueError(f"extract.lists: {path} does not exist: put the particle list there")
+    for path in [*lists(config, dataset), *map(Path, _several(own["tomograms"]))]:
+        if str(path).startswith("-"):
+            raise ValueError(
+                f"extract: {path} begins with '-', as a flag does: rename it, or write ./{path}"
+            )
     sizes = tomogram_table(config, dataset)
     if sizes is not None and not sizes.is_file():
         raise ValueError(f"extract.tomogram_table {sizes} does not exist: put RELION's table there")
@@ -240,5 +262,5 @@ def inspect(config: Config, dataset: str) -> str:
     return found.summary
 
 
-def _several(one_or_more: str | Sequence[str]) -> list[str]:
-    return [one_or_more] if isinstance(one_or_more, str) else list(one_or_more)
+def _several(one_or_more: str | int | Sequence[str | int]) -> list[str]:
+    return [str(one_or_more)] if isinstance(one_or_more, str | int) else list(map(str, one_or_more))

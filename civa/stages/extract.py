@@ -9,13 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from civa.data.files import write_csv
+from civa.data.findings import raise_errors
 from civa.data.particles import UNANNOTATED, read_particles, with_labels
 from civa.data.stack import write_batches
 from civa.data.volume import standardize
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent, number_columns
-from civa.tomograms.boxes import cut_box, lie_inside
-from civa.tomograms.names import undecorated
+from civa.tomograms.boxes import check_box, cut_box, lie_inside
+from civa.tomograms.names import by_name
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 logger = logging.getLogger(__name__)
@@ -60,12 +61,13 @@ def run(
         raise ValueError(f"edges must be one of {EDGES} (got '{edges}')")
     if box_voxels % BOX_MULTIPLE:
         raise ValueError(f"box_voxels is {box_voxels}: expected a multiple of {BOX_MULTIPLE}")
-    listed = with_labels(read_particles(positions))
+    listed = read_particles(positions)
     files = _files(positions, listed, tomograms)
     extents = {name: read_extent(p, tomogram_voxel_size_angstrom) for name, p in files.items()}
     size = voxel_size_angstrom or extents[listed["tomogram"].iloc[0]].voxel_size_angstrom
     kept = _inside(positions, listed, extents, box_voxels, size, pad=edges == "pad")
-    table = listed[kept].reset_index(drop=True)
+    table = with_labels(listed[kept].reset_index(drop=True))
+    _check_classes(listed, table)
     shape = (len(table), *(box_voxels,) * 3)
     with (
         write_batches(volumes, shape, np.float32, voxel_size_angstrom=size) as boxes,
@@ -76,15 +78,27 @@ def run(
                 opened = Tomogram.open(plain, voxel_size_angstrom=tomogram_voxel_size_angstrom)
                 centres = _centres(positions, table.iloc[rows], opened.voxel_size_angstrom)
                 for row, centre in zip(rows, centres, strict=True):
-                    box = standardize(cut_box(opened, centre, box_voxels, size)[None])
+                    cut = cut_box(opened, centre, box_voxels, size)
+                    raise_errors(check_box(files[str(name)], str(table["id"].iloc[row]), cut))
+                    box = standardize(cut[None])
                     boxes[row : row + 1] = -box if invert_contrast else box
                     labels[row : row + 1] = np.full(box.shape, UNANNOTATED, dtype=np.int8)
     write_csv(particles, table)
 
 
+def _check_classes(listed: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Stop where a class has no box left."""
+    lost = sorted(set(listed["class"]) - set(table["class"]))
+    if lost:
+        raise ValueError(
+            f"no box of the classes {lost} lies within a tomogram: choose a smaller box, or edges: "
+            "pad, or leave the classes out"
+        )
+
+
 def _files(positions: Path, listed: pd.DataFrame, tomograms: tuple[Path, ...]) -> dict[str, Path]:
     """Return the file of every tomogram that the table names."""
-    files = {undecorated(path.name): path for path in tomograms}
+    files = by_name(tomograms)
     missing = sorted(set(listed["tomogram"]) - set(files))
     if missing:
         raise ValueError(

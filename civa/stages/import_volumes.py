@@ -57,7 +57,7 @@ def run(
     raise_errors(findings)
     for finding in findings:
         logger.warning("%s", finding)
-    rows = with_labels(rows)
+    rows = with_labels(rows.drop(columns="copy_of", errors="ignore"))  # ours, found below
     source = Boxes(table, rows, voxel_size_angstrom, box_voxels)
     _say_edge(table, source)
     written, size = (len(source), *(source.edge,) * 3), source.stored.voxel_size_angstrom

@@ -47,7 +47,9 @@ def run(
         )
     reading = Reading(
         tomograms=tomograms,
-        tomogram_files={n: Path(file) for n, file in _pairs("tomogram_files", tomogram_files)},
+        tomogram_files={
+            name: Path(file).expanduser() for name, file in _pairs("tomogram_files", tomogram_files)
+        },
         sizes={} if tomogram_table is None else read_extents(tomogram_table),
         tomogram_voxel_size_angstrom=tomogram_voxel_size_angstrom,
         class_column=class_column,

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from civa.data.files import replacing, write_csv
-from civa.data.findings import Finding
+from civa.data.findings import Finding, NotInOrderError
 from civa.data.volume import read_volume
 from civa.inspection.inspection import Inspection
 from civa.pipeline import own_data
@@ -23,6 +23,8 @@ from civa.pipeline.config import (
     volumes_per_class,
 )
 from civa.pipeline.inspect_own_data import inspect_own_data
+from civa.pipeline.provenance import record_path
+from civa.pipeline.publishing import PRIVATE
 from civa.pipeline.resources import Expectation, expectation
 from civa.simulation.phantoms import phantom
 from civa.simulation.structures import MAP_SUFFIXES, PHANTOM_PREFIX, read_atoms
@@ -66,6 +68,7 @@ def run(
     deep
         Read the voxels of all boxes and masks.
     """
+    _check_written(findings, picture)
     values, what = _configuration(config, table, lists, tomograms)
     found: dict[str, Inspection] = {}
     for dataset in values["datasets"]:
@@ -82,18 +85,30 @@ def run(
         columns = list(Finding("advice", Path(), "").columns())
         rows = [finding.columns() for finding in all_findings]
         write_csv(findings, pd.DataFrame(rows, columns=columns))
+    if picture is not None:
+        _draw(found, picture)
     counts = Counter(finding.severity for finding in all_findings)
     if counts["error"]:
-        raise ValueError(
+        raise NotInOrderError(
             f"{what} is not in order: errors {counts['error']}, warnings {counts['warning']}, all "
             "of them listed above"
         )
-    if picture is not None:
-        _draw(found, picture)
     for name in found:
         logger.info("%s: expect %s", name, _expectation(values, name))
     summaries = [f"{name}: {one.summary}" for name, one in found.items()]
     logger.info("%s", ": ".join([f"{what} is in order", *filter(None, ["; ".join(summaries)])]))
+
+
+def _check_written(*products: Path | None) -> None:
+    """Stop before a file is replaced that no stage of ours has written."""
+    for product in products:
+        if product is not None:
+            place = Path(PRIVATE.sub("", str(product)))
+            if place.exists() and not record_path(place).exists():
+                raise ValueError(
+                    f"{place} is there and was not written by civa: choose another name, so that "
+                    "nothing of yours is replaced"
+                )
 
 
 def _configuration(
@@ -135,9 +150,10 @@ def _draw(found: Mapping[str, Inspection], path: Path) -> None:
 
     shown = [one for one in found.values() if one.examples]
     if not shown:
-        raise ValueError("there is nothing to draw: no box of an own data set could be read")
+        logger.warning("there is nothing to draw: no box of an own data set could be read")
+        return
     with replacing(path) as temporary:
-        draw(shown[0]).savefig(temporary, dpi=130)
+        draw(shown[0]).savefig(temporary, dpi=130, format="png")
 
 
 def _check_simulated(values: Mapping[str, Any], dataset: str) -> None:

@@ -1,9 +1,12 @@
 """Boxes cut from a tomogram at sub-voxel positions, with voxels of another size."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from civa.data.findings import Finding
 from civa.tomograms.tomogram import Tomogram
 
 # Zero crossings of the sinc on either side, and the shape of the Kaiser window about it: signals
@@ -98,3 +101,15 @@ def cut_box(
     across_y = along[1] @ across_x  # (d, n, n)
     across_z = along[0] @ across_y.transpose(1, 0, 2)  # (n, n, n) y, z, x
     return np.ascontiguousarray(across_z.transpose(1, 0, 2))
+
+
+def check_box(tomogram: Path, identity: str, box: NDArray) -> list[Finding]:
+    """Tell what makes a box useless: voxels that are no numbers, or all alike."""
+    if not np.isfinite(box).all():
+        value = "the box holds NaN or infinite voxels"
+        return [Finding("error", tomogram, value, "", "mend the tomogram", id=identity)]
+    if np.ptp(box) == 0:
+        value = "the box is constant"
+        remedy = "leave the particle out: the tomogram is empty there"
+        return [Finding("error", tomogram, value, "", remedy, id=identity)]
+    return []

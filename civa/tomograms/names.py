@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from civa.data.particles import NOTHING
 from civa.particle_lists.particle_list import ParticleList
 
 # Endings that programs give to one and the same tilt series and its tomogram.
@@ -20,7 +21,7 @@ def bare(name: str) -> str:
     stem = PurePosixPath(name.replace("\\", "/")).name
     while (shorter := ENDINGS.sub("", stem)) not in (stem, ""):
         stem = shorter
-    return stem
+    return stem.strip()
 
 
 def undecorated(name: str) -> str:
@@ -29,6 +30,30 @@ def undecorated(name: str) -> str:
     while (shorter := DECORATION.sub("", stem)) not in (stem, ""):
         stem = shorter
     return stem
+
+
+def by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Return the name by which tables know every tomogram -> its file; see `bare`.
+
+    Raises
+    ------
+    ValueError
+        If two files have one name, or a name looks like a missing value.
+    """
+    named: dict[str, Path] = {}
+    for file in files:
+        name = bare(file.name)
+        other = named.setdefault(name, file)
+        if other != file:
+            raise ValueError(
+                f"the tomograms {other} and {file} have one name, '{name}': rename one of them, or "
+                "a link to it"
+            )
+        if name in NOTHING:
+            raise ValueError(
+                f"the tomogram {file} is called '{name}', as a missing value is: rename it"
+            )
+    return named
 
 
 def tomograms_of(

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from civa.data.findings import raise_errors
+from civa.data.particles import check_class_names
 from civa.particle_lists.classes import classes_of
 from civa.particle_lists.coordinates_csv import ANGSTROM, QUATERNION
 from civa.particle_lists.particle_list import Extent, ParticleList
 from civa.particle_lists.reading import read_particle_list
-from civa.tomograms.names import tomograms_of, undecorated
+from civa.tomograms.names import bare, by_name, tomograms_of, undecorated
 from civa.tomograms.tomogram import read_extent
 
 logger = logging.getLogger(__name__)
@@ -61,9 +63,14 @@ class Reading:
         ValueError
             If a list cannot be read, or leaves open what this does not say.
         """
+        by_name(self.tomograms)  # names of tables are unique
         table = pd.concat([self._rows(*one) for one in lists], ignore_index=True)
-        if table.empty:
-            raise ValueError(f"no particle of {lists[0][0]} belongs to a class that was asked for")
+        missing = sorted(set(self.class_values.values()) - set(table["class"]))
+        if table.empty or missing:
+            raise ValueError(
+                f"no particle of {', '.join(str(path) for path, _ in lists)} belongs to the "
+                f"classes {missing} of class_values: correct their values, or leave the classes out"
+            )
         number = (table.groupby("tomogram").cumcount() + 1).map("{:05d}".format)
         table.insert(0, "id", table["tomogram"] + "_" + number)
         return table
@@ -76,10 +83,7 @@ class Reading:
         """Return the rows of one list, without those that belong to no class."""
         found = read_particle_list(path)
         files = self.files(found)
-        extents = {
-            name: self.sizes.get(name) or read_extent(file, self.tomogram_voxel_size_angstrom)
-            for name, file in files.items()
-        }
+        extents = {name: self._extent(name, file) for name, file in files.items()}
         names = self.class_values or None
         classes = classes_of(found, of_list=of_list, column=self.class_column, names=names)
         positions = found.corner_angstrom(
@@ -89,7 +93,7 @@ class Reading:
         table = pd.DataFrame(
             {
                 "class": classes,
-                "tomogram": [undecorated(files[name].name) for name in found.tomograms],
+                "tomogram": [bare(files[name].name) for name in found.tomograms],
                 **dict(zip(ANGSTROM, positions.round(3).T, strict=True)),
             }
         )
@@ -98,7 +102,23 @@ class Reading:
             table = table.assign(**dict(zip(QUATERNION, quaternions.T, strict=True)))
         table["list"] = found.path.name
         table["number"] = np.arange(1, len(found) + 1)
-        return table[table["class"] != ""]
+        table = table[table["class"] != ""]
+        raise_errors(check_class_names(path, table))
+        return table
+
+    def _extent(self, name: str, file: Path) -> Extent:
+        """Size of a tomogram: before binning where a table of sizes is given, else its own."""
+        if not self.sizes:
+            return read_extent(file, self.tomogram_voxel_size_angstrom)
+        alike = [
+            size for known, size in self.sizes.items() if undecorated(known) == undecorated(name)
+        ]
+        if name not in self.sizes and len(alike) != 1:
+            raise ValueError(
+                f"the table of tomograms does not state the size of '{name}': it has "
+                f"{list(self.sizes)[:5]}; give the tomograms.star of the same project"
+            )
+        return self.sizes.get(name) or alike[0]
 
 
 def _say(found: ParticleList, classes: NDArray[np.str_], files: Mapping[str, Path]) -> None:

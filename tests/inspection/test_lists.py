@@ -123,7 +123,7 @@ def test_empty_regions_and_small_classes_are_errors(tmp_path: Path) -> None:
     classes = ["a"] * (len(places) - 1) + ["rare"]
     texts = said(inspected(tmp_path, table(places, **{"class": classes})), "error")
     assert any("class 'rare' has 1 volumes: too few" in text for text in texts)
-    assert any("the box of 'p0' is constant" in text for text in texts)
+    assert any("id 'p0': the box is constant" in text for text in texts)
 
 
 def test_a_picture_and_a_table_of_findings_by_the_command_line(tmp_path: Path) -> None:
@@ -136,8 +136,9 @@ def test_a_picture_and_a_table_of_findings_by_the_command_line(tmp_path: Path) -
     arguments += ["--tomograms", str(tmp_path / "t.mrc"), "--log", str(files["log.txt"])]
     arguments += ["--findings", str(files["findings.csv"]), "--picture", str(files["picture.png"])]
     main(arguments)  # boxes of 32 do not fit: an error
-    assert not files["picture.png"].exists()
+    assert not files["picture.png"].exists()  # there was no box to draw
     assert "is not in order" in files["log.txt"].read_text()
+    assert "fits into a tomogram" in files["findings.csv"].read_text()
     config = tmp_path / "c.yaml"
     config.write_text(
         f"seeds: [1]\ndatasets:\n  d:\n    extract:\n      lists: {tmp_path / 'l.csv'}\n"
@@ -156,3 +157,28 @@ def test_one_thing_is_validated_at_a_time(tmp_path: Path, given: list[str]) -> N
     log = tmp_path / "log.txt"
     assert main(["validate", *given, "--log", str(log)]) == 1
     assert "give one of --config, --table and --lists" in log.read_text()
+
+
+def test_a_file_of_the_users_is_not_replaced_by_findings(tmp_path: Path) -> None:
+    tomogram(tmp_path / "t.mrc", grid())
+    (tmp_path / "l.csv").write_text("tomogram,x_voxel,y_voxel,z_voxel,class\nt,20,20,20,a\n")
+    before = (tmp_path / "l.csv").read_text()
+    log = tmp_path / "log.txt"
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"seeds: [1]\ndatasets: {{d: {{extract: {{lists: {tmp_path / 'l.csv'}, "
+        f"tomograms: {tmp_path / 't.mrc'}}}}}}}\n"
+    )
+    arguments = ["validate", "--config", str(config), "--findings", str(tmp_path / "l.csv")]
+    assert main([*arguments, "--log", str(log)]) == 1
+    assert "l.csv is there and was not written by civa" in log.read_text()
+    assert (tmp_path / "l.csv").read_text() == before
+
+
+def test_a_class_without_a_box_is_an_error(tmp_path: Path) -> None:
+    places = grid()
+    tomogram(tmp_path / "t.mrc", places)
+    places = np.vstack([places, [[3.0, 40, 20], [4, 40, 20]]])
+    classes = [*two_classes(len(places) - 2), "edge", "edge"]
+    texts = said(inspected(tmp_path, table(places, **{"class": classes})), "error")
+    assert any("no box of the classes ['edge'] lies within a tomogram" in text for text in texts)

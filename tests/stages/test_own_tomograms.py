@@ -214,7 +214,7 @@ def test_every_program_gives_the_same_particles_and_boxes(folder: Path, name: st
     table = listed(folder, name, flags=("--class-values", "barrel=1", "cage=2", *column))
     assert isinstance(table, pd.DataFrame), table
     assert table["class"].tolist() == ["barrel", "cage", "barrel", "cage", "cage"]
-    assert set(table["tomogram"]) == {"TS_7"}
+    assert set(table["tomogram"]) == {"TS_7_10.00Apx"}
     np.testing.assert_allclose(
         table[["x_angstrom", "y_angstrom", "z_angstrom"]], VOXEL * PLACES, atol=0.01
     )
@@ -271,7 +271,7 @@ def test_one_list_per_class(folder: Path) -> None:
     table = listed(folder, "first.csv", "second.csv", flags=flags)
     assert isinstance(table, pd.DataFrame)
     assert table["class"].tolist() == ["barrel"] * 2 + ["cage"] * 3
-    assert table["id"].tolist() == [f"TS_7_{i:05d}" for i in range(1, 6)]
+    assert table["id"].tolist() == [f"TS_7_10.00Apx_{i:05d}" for i in range(1, 6)]
     assert table["list"].tolist() == ["first.csv"] * 2 + ["second.csv"] * 3
     assert table["number"].tolist() == [1, 2, 1, 2, 3]
 
@@ -316,7 +316,9 @@ def test_positions_in_another_unit_are_refused_with_the_figure(folder: Path) -> 
     listed(folder, "a.csv", flags=("--list-voxel-size-angstrom", "40"))
     status, log = extracted(folder)
     assert status == 1
-    assert "5 of 5 positions lie outside of the tomogram 'TS_7' of [80, 96, 48] voxels" in log
+    assert (
+        "5 of 5 positions lie outside of the tomogram 'TS_7_10.00Apx' of [80, 96, 48] voxels" in log
+    )
     assert "list_voxel_size_angstrom" in log.splitlines()[-1]
     assert not (folder / "volumes.mrcs").exists()
 
@@ -373,6 +375,78 @@ def test_no_particle_of_the_values_asked_for(folder: Path) -> None:
     last = listed(folder, "a.csv", flags=("--class-values", "cage=7"))
     assert isinstance(last, str)
     assert "has the classes ['1', '2'], and none of ['7']" in last
+
+
+def test_tomograms_of_one_name_are_refused(folder: Path) -> None:
+    csv(folder / "a.csv")
+    (plain,) = (folder / "my tomograms").iterdir()
+    plain.with_suffix(".rec").write_bytes(plain.read_bytes())
+    last = listed(folder, "a.csv")
+    assert isinstance(last, str)
+    assert "have one name, 'TS_7_10.00Apx': rename one" in last
+
+
+def test_voxels_that_are_no_numbers_are_named_with_the_particle(folder: Path) -> None:
+    csv(folder / "a.csv")
+    listed(folder, "a.csv")
+    (plain,) = (folder / "my tomograms").iterdir()
+    with mrcfile.mmap(plain, mode="r+") as mrc:
+        mrc.data[20, 24, 20] = np.nan
+    status, log = extracted(folder)
+    assert status == 1
+    assert "id 'TS_7_10.00Apx_00001': the box holds NaN" in log.splitlines()[-1]
+    assert not (folder / "volumes.mrcs").exists()
+
+
+def test_labels_count_the_classes_that_have_boxes(folder: Path) -> None:
+    csv(folder / "a.csv")
+    rows = pd.read_csv(folder / "a.csv")
+    rows["class"] = ["edge" if i == 4 else "ab"[i % 2] for i in range(5)]
+    rows.iloc[::-1].to_csv(folder / "a.csv", index=False)  # the lost class comes first
+    listed(folder, "a.csv")
+    status, log = extracted(folder)
+    assert status == 1
+    assert "no box of the classes ['edge'] lies within a tomogram" in log.splitlines()[-1]
+
+
+@pytest.mark.parametrize("flags", [("--first-voxel", "0.5"), ("--list-voxel-size-angstrom", "2")])
+def test_voxels_do_not_apply_to_positions_in_angstrom(folder: Path, flags: tuple[str, ...]) -> None:
+    for name in ("m.star", "relion_5.star", "warp_matching.star"):
+        WRITERS[name](folder / name)
+        column = ("--class-column", "kind") if name == "m.star" else ()
+        last = listed(folder, name, flags=(*flags, *column))
+        assert isinstance(last, str)
+        assert "positions that do not count voxels" in last
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("rlnImagePixelSize", 0.0, "particle 1: the pixel size is 0 Å, expected more than 0"),
+        ("rlnImagePixelSize", "abc", "rlnImagePixelSize is 'abc', expected a number"),
+        ("rlnOpticsGroup", 7, r"particles of the optics groups \[1\]"),
+    ],
+)
+def test_optics_that_say_nothing_are_named(
+    folder: Path, column: str, value: object, message: str
+) -> None:
+    relion_3_1(folder / "r.star")
+    blocks = starfile.read(folder / "r.star", always_dict=True)
+    blocks["optics"] = pd.DataFrame({**pd.DataFrame(blocks["optics"], index=[0]), column: [value]})
+    starfile.write(blocks, folder / "r.star", overwrite=True)
+    last = listed(folder, "r.star")
+    assert isinstance(last, str)
+    assert pd.Series([last]).str.contains(rf"r\.star.*{message}").all(), last
+
+
+def test_one_optics_group_holds_for_particles_that_name_none(folder: Path) -> None:
+    relion_3_1(folder / "r.star")
+    blocks = starfile.read(folder / "r.star", always_dict=True)
+    blocks["particles"] = blocks["particles"].drop(columns="rlnOpticsGroup")
+    starfile.write(blocks, folder / "r.star", overwrite=True)
+    table = listed(folder, "r.star")
+    assert isinstance(table, pd.DataFrame)
+    np.testing.assert_allclose(table["x_angstrom"], VOXEL * PLACES[:, 0], atol=0.01)
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--edges", "wrap"), ("--box-voxels", "20")])
