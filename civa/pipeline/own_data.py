@@ -45,6 +45,8 @@ def listed_files(boxes: Path) -> list[Path]:
     rows = read_particles(boxes)
     columns = [column for column in ("path", "mask") if column in rows]
     named = [MEMBER.sub(r"\2", name) for column in columns for name in rows[column] if name]
+    for name in named:
+        _check_name(name)
     return [boxes.parent / name for name in dict.fromkeys(named)]
 
 
@@ -129,6 +131,8 @@ def _files(given: Iterable[str]) -> list[Path]:
                 f"files that end in {', '.join(TOMOGRAM_ENDINGS)}, also compressed)"
             )
         found |= dict.fromkeys(inside)
+    for path in found:
+        _check_name(str(path))
     return list(found)
 
 
@@ -205,11 +209,8 @@ def check(config: Config, dataset: str) -> None:
     for path in lists(config, dataset):
         if not path.is_file():
             raise ValueError(f"extract.lists: {path} does not exist: put the particle list there")
-    for path in [*lists(config, dataset), *map(Path, _several(own["tomograms"]))]:
-        if str(path).startswith("-"):
-            raise ValueError(
-                f"extract: {path} begins with '-', as a flag does: rename it, or write ./{path}"
-            )
+    for name in [*map(str, lists(config, dataset)), *_several(own["tomograms"])]:
+        _check_name(name)
     sizes = tomogram_table(config, dataset)
     if sizes is not None and not sizes.is_file():
         raise ValueError(f"extract.tomogram_table {sizes} does not exist: put RELION's table there")
@@ -260,6 +261,22 @@ def inspect(config: Config, dataset: str) -> str:
             "'civa validate' with this configuration looks at it again"
         )
     return found.summary
+
+
+def _check_name(name: str) -> None:
+    """Check that a path reaches a stage as it is written.
+
+    Raises
+    ------
+    ValueError
+        If Snakemake would take it for a pattern, or the stage for a flag.
+    """
+    if "{" in name or "}" in name:
+        raise ValueError(f"{name}: Snakemake takes braces for a pattern; rename it")
+    if name.startswith("-"):
+        raise ValueError(
+            f"{name} begins with '-', as a flag does: rename it, or give its whole path"
+        )
 
 
 def _several(one_or_more: str | int | Sequence[str | int]) -> list[str]:

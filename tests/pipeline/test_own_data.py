@@ -1,0 +1,86 @@
+"""The files of a user that a configuration names, found before any of them is read by a stage."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from civa.data.volume import write_volume
+from civa.pipeline import own_data
+
+LIST = "tomogram,x_voxel,y_voxel,z_voxel,class\nTS_1,20,20,20,1\nTS_2,20,20,20,2\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a list and three tomograms, in which a run begins."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text(LIST)
+    volume = np.zeros((4, 4, 4), np.float32)
+    for name in ("TS_1.mrc", "TS_2_10.00Apx.rec", "TS_3.mrc"):
+        write_volume(tmp_path / "tomograms" / name, volume, voxel_size_angstrom=10)
+    (tmp_path / "tomograms" / "notes.txt").write_text("no tomogram")
+    return tmp_path
+
+
+def config(**extract: Any) -> dict[str, Any]:
+    return {"datasets": {"d": {"extract": {"lists": "a.csv", "tomograms": "tomograms", **extract}}}}
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["tomograms", "tomograms/*", ["tomograms/TS_1.mrc", "tomograms/TS_2*"], "./tomograms/TS_[12]*"],
+)
+def test_only_the_tomograms_that_lists_name_are_inputs(folder: Path, given: Any) -> None:
+    found = own_data.tomograms(config(tomograms=given), "d")
+    assert [path.name for path in found] == ["TS_1.mrc", "TS_2_10.00Apx.rec"]
+
+
+def test_compressed_tomograms_of_a_folder_are_seen(folder: Path) -> None:
+    path = folder / "tomograms" / "TS_1.mrc"
+    path.rename(path.with_name("TS_1.mrc.gz"))
+    found = own_data.tomograms(config(tomograms="tomograms/"), "d")
+    assert found[0].name == "TS_1.mrc.gz"
+
+
+def test_lists_by_class(folder: Path) -> None:
+    for name in ("b.csv", "c.csv"):
+        (folder / name).write_text(LIST)
+    told = config(lists={"first": "a.csv", "second": ["b.csv", "c.csv"]})
+    assert own_data.list_classes(told, "d") == ["first", "second", "second"]
+    assert [path.name for path in own_data.lists(told, "d")] == ["a.csv", "b.csv", "c.csv"]
+    assert own_data.volume_count(told, "d") == 6
+    own_data.check(told, "d")
+
+
+@pytest.mark.parametrize(
+    ("extract", "message"),
+    [
+        ({"lists": "gone.star"}, "gone.star does not exist"),
+        ({"lists": {"r": "a.csv"}, "class_values": {"r": 1}}, "class_values and class_column say"),
+        ({"lists": {"r": "a.csv"}, "class_column": "kind"}, "class_values and class_column say"),
+        ({"class_values": {"r": 1, "q": [1, 2]}}, r"gives \['1'\] to several classes"),
+        ({"tomograms": "-t"}, "-t begins with '-'"),
+        ({"tomograms": "t{5}"}, "Snakemake takes braces for a pattern"),
+        ({"tomogram_table": "gone.star"}, "tomogram_table gone.star does not exist"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(
+    folder: Path, extract: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        own_data.check(config(**extract), "d")
+
+
+@pytest.mark.parametrize("given", ["gone", "tomograms/*.map", "empty"])
+def test_no_tomogram_is_an_error_that_names_what_was_given(folder: Path, given: str) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(ValueError, match="is no file, folder or pattern that holds tomograms"):
+        own_data.tomograms(config(tomograms=given, lists="a.csv"), "d")
+
+
+def test_volumes_of_a_stack_are_one_file(folder: Path) -> None:
+    (folder / "t.csv").write_text("id,class,path,mask\n1,a,1@s.mrcs,\n2,b,000002@s.mrcs,m.mrc\n")
+    files = own_data.listed_files(folder / "t.csv")
+    assert [path.name for path in files] == ["s.mrcs", "m.mrc"]
