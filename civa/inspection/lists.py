@@ -1,5 +1,6 @@
 """Particle lists and their tomograms: does every position lie where a particle can be?"""
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,9 +106,11 @@ def inspect_positions(
         f"{len(cut)} boxes of {cutting.box_voxels}³ at {size:g} Å, {len(counts)} classes "
         f"({', '.join(f'{name} {count}' for name, count in counts.items())})"
     )
-    few = table["tomogram"].nunique()
+    sources = cut.groupby("class", sort=False)["tomogram"].nunique().sort_values()
+    few, of_class = (int(sources.iloc[0]), sources.index[0]) if len(sources) else (PARTS, "")
     if few < PARTS:
-        value = f"the particles come from {'one tomogram' if few == 1 else f'{few} tomograms'}"
+        several = "one tomogram" if few == 1 else f"{few} tomograms"
+        value = f"the particles of class '{of_class}' come from {several}"
         expected = f"{PARTS} or more, so that training, validation and test share none"
         remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
         found.findings.append(Finding("warning", source, value, expected, remedy))
@@ -139,7 +142,9 @@ def _positions(
         )
         expected = f"within {extent.voxels.tolist()} voxels of {voxel:g} Å"
         remedy = "state list_voxel_size_angstrom, or give the tomogram that was picked in"
-        found.findings.append(Finding(severity, source, value, expected, remedy))
+        first = table[~inside].iloc[0]
+        at = source.with_name(str(first["list"])) if "list" in table else source
+        found.findings.append(Finding(severity, at, value, expected, remedy, id=str(first["id"])))
     if not (whole | ~inside).all():
         value = f"{(inside & ~whole).sum()} boxes reach beyond tomogram '{name}'"
         what = "they are padded" if cutting.pad else "they are left out (edges: pad keeps them)"
@@ -220,8 +225,14 @@ def _look(
             continue
         voxel = extents[name].voxel_size_angstrom
         centres = table[ANGSTROM].to_numpy(dtype=np.float64)[:, ::-1] / voxel
-        with unpacked(files[name], folder or Path(tempfile.gettempdir())) as plain:
-            opened = Tomogram.open(plain, voxel_size_angstrom=voxel)
+        with contextlib.ExitStack() as opening:
+            try:
+                room = folder or Path(tempfile.gettempdir())
+                plain = opening.enter_context(unpacked(files[name], room))
+                opened = Tomogram.open(plain, voxel_size_angstrom=voxel)
+            except ValueError as error:
+                found.findings.append(Finding("error", files[name], str(error)))
+                continue
             for row in some:
                 box = cut_box(opened, centres[row], cutting.box_voxels, size)
                 wrong = check_box(files[name], str(table["id"].iloc[row]), box)

@@ -101,9 +101,16 @@ def _named(
     there = _files(given)
     files = {name: Path(file).expanduser() for name, file in stated}
     found: dict[Path, None] = {}
+    unknown = set(files)
     for path in particle_lists:
         particles = read_particle_list(path)
         found |= dict.fromkeys(tomograms_of(particles, there, files).values())
+        unknown -= set(particles.tomograms.tolist())
+    if unknown:
+        raise ValueError(
+            f"tomogram_files names {sorted(unknown)}, and no list has a tomogram of that name: "
+            "write names as the lists do"
+        )
     return tuple(found)
 
 
@@ -139,7 +146,7 @@ def _files(given: Iterable[str]) -> list[Path]:
 def is_tomogram(file: Path) -> bool:
     """Tell by its name whether a file in a folder may be a tomogram."""
     plain = file.with_suffix("") if file.suffix in PACKED_ENDINGS else file
-    return plain.suffix in TOMOGRAM_ENDINGS and not file.name.startswith(".")
+    return plain.suffix.lower() in TOMOGRAM_ENDINGS and not file.name.startswith(".")
 
 
 def volume_count(config: Config, dataset: str) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from civa.pipeline.shipped import shipped
 
 logger = logging.getLogger(__name__)
 
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*|[0-9][A-Za-z0-9_-]*[A-Za-z_-][A-Za-z0-9_-]*")
 PROFILES = ("local", "slurm")
 SNAKEFILE = """\
 # The workflow of the installed civa; your settings stand in config.yaml.
@@ -86,6 +88,12 @@ def run(
     name
         Of the data set.
     """
+    for word in (name, *_classes(particles)):
+        if not NAME.fullmatch(word) or yaml.safe_load(word) != word:
+            raise ValueError(
+                f"'{word}' cannot name a data set or a class: use letters, digits, '_' and '-', "
+                "beginning with a letter, and no word that YAML reads as something else"
+            )
     project = Path(folder).expanduser()
     written = [project / file for file in ("config.yaml", "Snakefile", "profiles", *PROFILES)]
     there = [str(path) for path in written if path.exists() or path.is_symlink()]
@@ -110,6 +118,11 @@ def run(
         "it: snakemake --profile local",
         *(project, where),
     )
+
+
+def _classes(particles: Sequence[str]) -> list[str]:
+    """Return the classes that CLASS=FILE name."""
+    return [of_class for of_class, equals, _ in (one.partition("=") for one in particles) if equals]
 
 
 def _lists(project: Path, particles: Sequence[str]) -> str:

@@ -65,7 +65,7 @@ def test_a_good_list_is_told_back_with_examples_and_a_view(tmp_path: Path) -> No
     assert len(view.places) == (np.abs(places[:, 2] - view.z_voxel) <= 4).sum()
     assert view.edge == 16
     few, filled = said(found, "warning")
-    assert "the particles come from one tomogram: expected 3 or more" in few
+    assert "come from one tomogram: expected 3 or more" in few
     assert "tomogram 't' has no missing wedge" in filled  # its noise is white
 
 

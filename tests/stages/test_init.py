@@ -82,6 +82,10 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
         (("--tomograms", "gone"), "tomograms: gone does not exist"),
         (("--tomograms", "."), "tomograms: . holds no tomogram"),
         (("--particles", "a=x.csv", "y.csv"), "give all of them as CLASS=FILE, or none"),
+        (("--name", "no"), "'no' cannot name a data set"),
+        (("--name", "a b"), "'a b' cannot name a data set"),
+        (("--name", "17"), "'17' cannot name a data set"),
+        (("--particles", "{x}=x.csv"), "'{x}' cannot name a data set or a class"),
     ],
 )
 def test_what_is_not_there_is_named_and_nothing_is_written(
