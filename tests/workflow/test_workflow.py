@@ -178,6 +178,18 @@ def test_the_command_line_takes_the_commands_of_all_rules(tmp_path: Path) -> Non
     for row in rows:
         (folder / "own" / row.rpartition(",")[2]).touch()
     config["datasets"]["mine"] = {"import": {"table": "own/p.csv", "invert_contrast": True}}
+    (folder / "own" / "l.csv").write_text("kind,x_voxel,y_voxel,z_voxel\n" + 9 * "1,2,3,4\n")
+    (folder / "own" / "tomogram 1.mrc").touch()
+    config["datasets"]["cut"] = {
+        "extract": {
+            "lists": "own/l.csv",
+            "class_column": "kind",
+            "class_values": {"x": 1, "y": [2, "three"]},
+            "tomograms": "own/tomogram*.mrc",
+            "tomogram_files": {"": "own/tomogram 1.mrc"},
+            "first_voxel": 0.5,
+        }
+    }
     config["datasets"]["pdb"] = {"simulation": {"snr": 1, "classes": {"a": "1abc", "b": "2abc"}}}
     config["structures"] = {"download": True, "sha256": {"1abc": 64 * "a"}}
     config["stress_tests"] = {"particles": {"phantoms": "small", "proteins": "pdb"}}
@@ -193,7 +205,10 @@ def test_the_command_line_takes_the_commands_of_all_rules(tmp_path: Path) -> Non
             assert values["sha256"] == (64 * "a" if values["name"] == "1abc" else "")
         if verb == "build-template":
             assert (values["structure"] is None) == values["name"].startswith("phantom-")
-    assert verbs == set(cli.VERBS) - {"validate", "recover", "trace", "export"}
+        if verb == "list-particles":
+            assert [path.name for path in values["tomograms"]] == ["tomogram 1.mrc"]
+            assert list(values["class_values"]) == ["x=1", "y=2+three"]
+    assert verbs == set(cli.VERBS) - {"init", "validate", "recover", "trace", "export"}
 
 
 def test_a_deleted_product_is_rebuilt_with_what_follows(run: Path) -> None:
