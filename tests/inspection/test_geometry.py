@@ -41,11 +41,11 @@ def measured(path: Path, volume: NDArray) -> Geometry:
 @pytest.mark.parametrize(
     ("axis", "first", "last", "decay", "floor"),
     [
-        (0, -60, 60, 0.0, 0.0),
+        pytest.param(0, -60, 60, 0.0, 0.0, marks=pytest.mark.slow),
         (0, -54, 60, 0.7, 0.1),
-        (0, -45, 60, 0.7, 0.1),
+        pytest.param(0, -45, 60, 0.7, 0.1, marks=pytest.mark.slow),
         (88, -60, 57, 0.7, 0.2),
-        (-35, -51, 51, 1.0, 0.1),
+        pytest.param(-35, -51, 51, 1.0, 0.1, marks=pytest.mark.slow),
     ],
 )
 def test_axis_and_range_are_those_of_the_tilts(
@@ -58,6 +58,7 @@ def test_axis_and_range_are_those_of_the_tilts(
     assert found.tilts_deg == pytest.approx((first, last), abs=3)
 
 
+@pytest.mark.slow
 def test_gold_does_not_hide_the_wedge(tmp_path: Path) -> None:
     volume = tilted(0, np.arange(-60, 61, 3), decay=0.5, floor=0.1)
     volume /= volume.std()
