@@ -1,7 +1,6 @@
 """The boxes and masks that a user's table names: MRC or EM files, or volumes of a stack."""
 
 import functools
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from civa.data.files import digest
 from civa.data.findings import Finding, FindingError
 from civa.data.masks import Understood, understand
 from civa.data.mrc import as_zyx
+from civa.data.particles import MEMBER
 from civa.data.volume import read_header, read_volume, voxel_size_of
 
 BOX_MULTIPLE = 8  # the networks halve a box three times
 SMALLEST_BOX = 16
-MEMBER = re.compile(r"(\d+)@(.+)")  # volume of a stack, counted from 1, as RELION writes it
 IMAGE_STACKS = (".mrcs", ".st", ".ali")  # endings of stacks of images; volumes may have them too
 IMAGE_STACK = 0  # ISPG of a stack of images, and of volumes of some programs
 EM_MACHINES = (6,)  # first byte of an EM file: that of PCs, least significant byte first
@@ -68,6 +67,11 @@ class Boxes:
         Overrides the headers.
     edge
         Of the boxes that are handed out; if left out, that of the first, made to fit.
+
+    Attributes
+    ----------
+    table
+        As above.
     first
         Row of the box that all others must be like.
     """
@@ -78,10 +82,10 @@ class Boxes:
         rows: pd.DataFrame,
         voxel_size_angstrom: float | None = None,
         edge: int | None = None,
-        first: int = 0,
     ) -> None:
         self.table, self._rows, self._override = table, rows, voxel_size_angstrom
-        self._asked, self._first = edge, first
+        self._asked, self.first = edge, 0
+        self._seen: dict[int, Geometry] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -89,7 +93,7 @@ class Boxes:
     @functools.cached_property
     def stored(self) -> Geometry:
         """Of the first box, as it is stored.  Errors are those of `geometry`."""
-        return self.geometry(self._first)
+        return self.geometry(self.first)
 
     @property
     def edge(self) -> int:
@@ -97,13 +101,15 @@ class Boxes:
         return self._asked or fitting_edge(self.stored.edge)
 
     def geometry(self, number: int) -> Geometry:
-        """Read what the header of a box says.
+        """Read, once, what the header of a box says.
 
         Raises
         ------
         FindingError
             If the box is missing, no cube, or a stack of images; with its line and id.
         """
+        if number in self._seen:
+            return self._seen[number]
         path, member = self.file(number, "path")
         try:
             shape, voxel_size = _look(path, member, self._override)
@@ -112,7 +118,7 @@ class Boxes:
         if len(set(shape)) != 1:
             expected = "a cube"
             raise self._error(number, f"{path} is {_by(shape)} voxels", expected)
-        return Geometry(shape[0], voxel_size)
+        return self._seen.setdefault(number, Geometry(shape[0], voxel_size))
 
     def check_geometry(self, number: int) -> None:
         """Check that a box is like the first.

@@ -24,6 +24,7 @@ CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]*")
 TEXT = ("id", "class", "path", "mask", "tomogram", "copy_of")  # columns that stay text
 # What programs write into a cell for nothing.
 NOTHING = ("nan", "NaN", "NA", "N/A", "n/a", "#N/A", "None", "none", "null", "NULL", "<NA>", "-")
+MEMBER = re.compile(r"(\d+)@(.+)")  # volume of a stack, counted from 1, as RELION writes it
 LARGEST_DEFOCUS_UM = 20  # more is none that a tomogram is taken at
 MOST_CLASSES = 127  # labels of masks are signed bytes
 UNANNOTATED = -1  # mask value of volumes that come without a ground truth

@@ -47,11 +47,11 @@ def inspect_boxes(
     if "path" not in rows or "class" not in rows:
         return found
     found.findings += check_counts(table, rows["class"], fractions)
-    headers = Boxes(table, rows, voxel_size_angstrom)
-    there = [number for number in range(len(rows)) if _tried(found, headers.geometry, number)]
+    source = Boxes(table, rows, voxel_size_angstrom, box_voxels)
+    there = [number for number in range(len(rows)) if _tried(found, source.geometry, number)]
     if not there:
         return found
-    source = Boxes(table, rows, voxel_size_angstrom, box_voxels, first=there[0])
+    source.first = there[0]
     readable = [number for number in there if _tried(found, source.check_geometry, number)]
     masks = _read(found, source, rows, readable, deep=deep, sign=-1 if invert_contrast else 1)
     counts = rows["class"].value_counts(sort=False)

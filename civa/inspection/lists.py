@@ -18,11 +18,10 @@ from civa.inspection.geometry import measure_geometry
 from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_by, spread_rows
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
-from civa.tomograms.boxes import check_box, cut_box, lie_inside
+from civa.tomograms.boxes import MOST_INSIDE, check_box, cut_box, lie_inside
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
-MOST_INSIDE = 0.5  # share of positions inside: a list in another unit or frame has fewer
 VIEWS = 3  # tomograms in a picture
 PLANES = 5  # of a slice: their mean shows particles that one hides in noise
 AXIS_TOLERANCE_DEG = 10  # of the tilt axis: the wedge that averaging assumes is off by as much

@@ -1,22 +1,23 @@
 """The files of a user that a data set comes from: boxes, or particle lists and tomograms."""
 
 import functools
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from civa.data.files import read_json
-from civa.data.particles import read_particles
+from civa.data.particles import MEMBER, read_particles
 from civa.pipeline.provenance import record_path
+
+if TYPE_CHECKING:
+    from civa.particle_lists.particle_list import ParticleList
 
 Config = Mapping[str, Any]
 
 # Endings of tomograms in a folder that is given as a whole.
 TOMOGRAM_ENDINGS = (".mrc", ".map", ".rec")
 PACKED_ENDINGS = (".gz", ".bz2")
-MEMBER = re.compile(r"(\d+)@(.+)")  # volume of a stack, counted from 1
 UNKNOWN_BOX_VOXELS = 32  # of boxes that cannot be read: their import will name them
 
 
@@ -95,15 +96,14 @@ def _named(
     given: tuple[str, ...],
     stated: tuple[tuple[str, str], ...],
 ) -> tuple[Path, ...]:
-    from civa.particle_lists.reading import read_particle_list  # pandas: not for other plans
-    from civa.tomograms.names import tomograms_of
+    from civa.tomograms.names import tomograms_of  # pandas: not for other plans
 
     there = _files(given)
     files = {name: Path(file).expanduser() for name, file in stated}
     found: dict[Path, None] = {}
     unknown = set(files)
     for path in particle_lists:
-        particles = read_particle_list(path)
+        particles = _particles(path)
         found |= dict.fromkeys(tomograms_of(particles, there, files).values())
         unknown -= set(particles.tomograms.tolist())
     if unknown:
@@ -153,14 +153,14 @@ def volume_count(config: Config, dataset: str) -> int:
     """Return how many volumes a data set of own files has, before any is there."""
     if is_imported(config, dataset):
         return len(read_particles(table(config, dataset)))
-    return sum(_length(path) for path in lists(config, dataset))
+    return sum(len(_particles(path)) for path in lists(config, dataset))
 
 
 @functools.cache
-def _length(path: Path) -> int:
-    from civa.particle_lists.reading import read_particle_list
+def _particles(path: Path) -> "ParticleList":
+    from civa.particle_lists.reading import read_particle_list  # pandas: not for other plans
 
-    return len(read_particle_list(path))
+    return read_particle_list(path)
 
 
 def box_voxels(config: Config, dataset: str) -> int:

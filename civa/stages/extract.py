@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from civa.data.boxes import BOX_MULTIPLE
 from civa.data.files import write_csv
 from civa.data.findings import raise_errors
 from civa.data.particles import UNANNOTATED, read_particles, with_labels
@@ -15,15 +16,13 @@ from civa.data.stack import write_batches
 from civa.data.volume import standardize
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent, number_columns
-from civa.tomograms.boxes import check_box, cut_box, lie_inside
+from civa.tomograms.boxes import MOST_INSIDE, check_box, cut_box, lie_inside
 from civa.tomograms.names import by_name
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 logger = logging.getLogger(__name__)
 
 EDGES = ("leave-out", "pad")
-BOX_MULTIPLE = 8  # the networks halve a box three times
-MOST_INSIDE = 0.5  # share of positions inside: a list in another unit or frame has fewer
 
 
 def run(

@@ -13,6 +13,7 @@ from civa.tomograms.tomogram import Tomogram
 # to 0.8 of the Nyquist frequency keep their amplitude within 1 % (tests/tomograms/test_boxes.py).
 HALF_WIDTH = 8
 KAISER_BETA = 5.0
+MOST_INSIDE = 0.5  # share of positions inside: a list in another unit or frame has fewer
 
 
 def interpolation_weights(
