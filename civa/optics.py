@@ -1,13 +1,24 @@
-"""The microscope: electron wavelength, contrast transfer, missing wedge.
+"""The microscope: electron wavelength, contrast transfer, tilts and the wedge that they miss.
 
 Simulation and alignment both use them.  Frequencies are in cycles per voxel unless a name says
 otherwise.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+# States of the contrast transfer in a tomogram -> what is left of it.
+RAW = "raw"
+TRANSFERS: dict[str, Callable[[NDArray], NDArray]] = {
+    RAW: np.asarray,
+    "phase-flipped": np.abs,
+    "ctf-multiplied": np.square,
+    "deconvolved": np.ones_like,
+}
+STATES = tuple(TRANSFERS)
 
 
 @dataclass(frozen=True)
@@ -17,6 +28,23 @@ class Microscope:
     voltage_kv: float = 300.0
     spherical_aberration_mm: float = 2.7
     amplitude_contrast: float = 0.07
+
+
+@dataclass(frozen=True)
+class TiltRange:
+    """The tilts of a tomogram.
+
+    Attributes
+    ----------
+    first_deg, last_deg
+        From -90 to 90; a tilt turns the specimen's x axis towards z where the axis is y.
+    axis_deg
+        Direction of the tilt axis in the xy plane, from y towards x.
+    """
+
+    first_deg: float = -60.0
+    last_deg: float = 60.0
+    axis_deg: float = 0.0
 
 
 def electron_wavelength_angstrom(voltage_kv: float) -> float:
@@ -51,10 +79,28 @@ def contrast_transfer(
     return np.sqrt(1 - amplitude**2) * np.sin(phase) + amplitude * np.cos(phase)
 
 
-def missing_wedge(size: int, max_tilt_deg: float) -> NDArray[np.bool_]:
-    """Return which Fourier voxels a tilt series about y reaches, (d, h, w), FFT order."""
+def transfer_in(state: str, transfer: NDArray) -> NDArray:
+    """Return what is left of a contrast transfer in a tomogram of a state.
+
+    Raw data carry it as it is, phase-flipped data its magnitude; CTF-multiplied data carry its
+    square, and deconvolved data next to none.
+    """
+    return TRANSFERS[state](transfer)
+
+
+def missing_wedge(size: int, tilts: TiltRange) -> NDArray[np.bool_]:
+    """Return which Fourier voxels a tilt series reaches, (d, h, w), FFT order.
+
+    Every projection fills the plane across its beam (the projection-slice theorem): all planes hold
+    the tilt axis, and lie between those of the first and the last tilt.
+    """
     frequency = np.fft.fftfreq(size)
-    kz, kx = np.abs(frequency)[:, None, None], np.abs(frequency)[None, None, :]
-    tilt = np.deg2rad(max_tilt_deg)
-    reached = kz * np.cos(tilt) <= kx * np.sin(tilt) + 1e-9
-    return np.broadcast_to(reached, (size,) * 3)
+    kz, ky, kx = frequency[:, None, None], frequency[None, :, None], frequency[None, None, :]
+    axis = np.deg2rad(tilts.axis_deg)
+    across = kx * np.cos(axis) - ky * np.sin(axis)  # (1, h, w)
+    height = np.where(across < 0, -kz, kz)  # of the one of two Friedel mates that lies beside x
+    across = np.abs(across)
+    first, last = np.deg2rad(tilts.first_deg), np.deg2rad(tilts.last_deg)
+    below = height * np.cos(last) <= across * np.sin(last) + 1e-9
+    above = height * np.cos(first) >= across * np.sin(first) - 1e-9
+    return np.broadcast_to(below & above, (size,) * 3)

@@ -71,7 +71,8 @@ def imaging(wildcards):
         return {}
     values = civa_config.settings(config, "simulation", wildcards.dataset)
     stated = {key: values[key] for key in civa_config.IMAGING if key in values}
-    return {"max_tilt_deg": signatures.defaults("simulate")["max_tilt_deg"]} | stated
+    tilts = signatures.defaults("simulate")["max_tilt_deg"]
+    return {"max_tilt_deg": tilts, "ctf_state": "raw"} | stated
 
 
 def checksum(wildcards):

@@ -9,11 +9,13 @@ from scipy import ndimage
 from civa.consensus.averaging import Average
 from civa.consensus.fourier import Band, coefficients, window_for
 from civa.consensus.heterogeneity import Split
-from civa.consensus.subtomograms import Optics, Setup, Spectra
+from civa.consensus.subtomograms import Imaging, Optics, Setup, Spectra
+from civa.data.imaging import Acquisition
+from civa.optics import TiltRange
 
 CPU = torch.device("cpu")
 EDGE, VOXEL = 24, 20.0
-OPTICS = Optics(VOXEL, max_tilt_deg=90)
+OPTICS = Optics(VOXEL, (Acquisition(TiltRange(-90, 90)),))
 WINDOW = window_for(EDGE)
 SETUP = Setup(OPTICS, WINDOW, CPU)
 
@@ -57,6 +59,11 @@ def turned(volume: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndar
 def particles(boxes: np.ndarray, band: Band) -> Spectra:
     found = coefficients(torch.from_numpy(boxes), band)
     return Spectra(found, torch.ones(found.shape))
+
+
+def alike(count: int, defocus_um: np.ndarray | None = None) -> Imaging:
+    """So many volumes, all tilted alike."""
+    return Imaging(np.zeros(count, dtype=np.int64), defocus_um)
 
 
 def disagreeing() -> np.ndarray:

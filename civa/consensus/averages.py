@@ -1,7 +1,7 @@
 """The averages of all classes on disk: densities, half-sets, spectra and record, five files."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from civa.consensus.fourier import window_for
 from civa.consensus.reconstruction import boosted
 from civa.consensus.subtomograms import Optics, Setup
 from civa.data.files import read_json, write_csv, write_json
+from civa.data.imaging import Acquisition
 from civa.data.stack import Stack, write_stack
-from civa.optics import Microscope
+from civa.optics import Microscope, TiltRange
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Averages:
     densities
         (a, e, e, e), middle of the box at e // 2.
     optics
-        How the volumes were imaged.
+        How volumes were imaged of which the particle table says nothing.
     defocus_known
         Whether the contrast transfer was corrected volume by volume.
     radius_voxels
@@ -66,7 +67,7 @@ class Averages:
         )
         return cls(
             densities=stack[:],
-            optics=Optics(stack.voxel_size_angstrom, record["max_tilt_deg"], microscope),
+            optics=Optics(stack.voxel_size_angstrom, (_acquisition(record),), microscope),
             defocus_known=record["defocus_known"],
             radius_voxels=record["radius_voxels"],
             reports=record["averages"],
@@ -90,11 +91,14 @@ class Averages:
         ):
             write_stack(path, maps, **size)
         write_csv(spectra, self.spectra)
-        microscope = self.optics.microscope
+        (assumed,), microscope = self.optics.acquisitions, self.optics.microscope
         record = {
             "radius_voxels": self.radius_voxels,
             "defocus_known": self.defocus_known,
-            "max_tilt_deg": self.optics.max_tilt_deg,
+            "tilt_min_deg": assumed.tilts.first_deg,
+            "tilt_max_deg": assumed.tilts.last_deg,
+            "tilt_axis_deg": assumed.tilts.axis_deg,
+            "ctf_state": assumed.ctf_state,
             "voltage_kv": microscope.voltage_kv,
             "spherical_aberration_mm": microscope.spherical_aberration_mm,
             "amplitude_contrast": microscope.amplitude_contrast,
@@ -106,10 +110,11 @@ class Averages:
         """(a + 1,) label of the class of every average by its number, from 1; 0 for none."""
         return np.array([0, *(report["label"] for report in self.reports)])
 
-    def setup(self, device: torch.device) -> Setup:
-        """What alignment with these averages has to know."""
+    def setup(self, acquisitions: Sequence[Acquisition], device: torch.device) -> Setup:
+        """What alignment with these averages has to know, of volumes taken in some ways."""
         edge = self.densities.shape[-1]
-        return Setup(self.optics, window_for(edge, self.radius_voxels), device)
+        optics = replace(self.optics, acquisitions=tuple(acquisitions))
+        return Setup(optics, window_for(edge, self.radius_voxels), device)
 
     def curve(self, index: int) -> pd.DataFrame:
         """The lines of the spectra of an average."""
@@ -125,6 +130,12 @@ class Averages:
             return maps
         size = self.optics.voxel_size_angstrom
         return np.stack([boosted(density, size) for density in maps])
+
+
+def _acquisition(record: Mapping[str, Any]) -> Acquisition:
+    """Return how volumes were taken whose table says nothing of it."""
+    tilts = TiltRange(record["tilt_min_deg"], record["tilt_max_deg"], record["tilt_axis_deg"])
+    return Acquisition(tilts, record["ctf_state"])
 
 
 def spectra_table(

@@ -4,6 +4,7 @@ Positions are z, y, x in voxels from the middle of the box (index n // 2), frequ
 per voxel.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from civa.optics import missing_wedge
+from civa.optics import TiltRange, missing_wedge
 
 WINDOW_SHARE = 11 / 32  # radius of the window around a particle, of the box's edge
 PADDING = 2  # references are padded, so that trilinear interpolation of their transform is exact
@@ -46,9 +47,12 @@ class Band:
 
 
 def select_band(
-    edge: int, *, highest_shell: float, max_tilt_deg: float, device: torch.device
+    edge: int, *, highest_shell: float, tilts: Sequence[TiltRange] = (), device: torch.device
 ) -> Band:
-    """Pick the coefficients up to a shell that a tilt series about y reaches."""
+    """Pick the coefficients up to a shell that any of several tilt series reaches.
+
+    None are left out where ``tilts`` is empty.
+    """
     steps = torch.fft.fftfreq(edge, dtype=torch.float64)
     grid = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
     flat = grid.reshape(-1, 3)
@@ -56,8 +60,10 @@ def select_band(
     z, y, x = flat.T
     is_first = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))  # of two mates
     is_first &= (flat > -0.5).all(dim=1)  # the Nyquist planes have no mate in the box
-    reached = torch.from_numpy(np.ascontiguousarray(missing_wedge(edge, max_tilt_deg)).ravel())
-    indices = torch.nonzero(is_first & reached & (radius <= highest_shell + 1e-9)).ravel()
+    is_first &= radius <= highest_shell + 1e-9
+    if tilts:
+        is_first &= torch.from_numpy(np.any([missing_wedge(edge, one) for one in tilts], 0).ravel())
+    indices = torch.nonzero(is_first).ravel()
     shells = radius[indices].round().long()
     return Band(indices.to(device), flat[indices].float().to(device), shells.to(device), edge)
 

@@ -18,11 +18,32 @@ from torch import Tensor
 
 from civa.consensus.fourier import Band, coefficients, cut_out, select_band
 from civa.consensus.poses import rotation_grid
+from civa.data.imaging import Acquisition
 from civa.data.stack import Stack
-from civa.optics import Microscope, contrast_transfer
+from civa.optics import Microscope, contrast_transfer, missing_wedge, transfer_in
 
 # Voxels whose spectra are held at a time: 128 boxes of 32^3, some 40 MB of coefficients.
 PART_VOXELS = 128 * 32**3
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """What every volume has of its own in how it was imaged.
+
+    Attributes
+    ----------
+    acquisition
+        (n,) number of its tomogram's in `Optics.acquisitions`.
+    defocus_um
+        (n,), or None where the contrast transfer is not known.
+    """
+
+    acquisition: NDArray[np.int64]
+    defocus_um: NDArray[np.float64] | None = None
+
+    def __getitem__(self, numbers: NDArray | slice) -> "Imaging":
+        defocus = None if self.defocus_um is None else self.defocus_um[numbers]
+        return Imaging(self.acquisition[numbers], defocus)
 
 
 @dataclass(frozen=True)
@@ -33,14 +54,14 @@ class Optics:
     ----------
     voxel_size_angstrom
         Of the volumes.
-    max_tilt_deg
-        The tilt series about y reaches from minus to plus this.
+    acquisitions
+        How their tomograms were taken; several where they differ.
     microscope
         For the contrast transfer; it is used where the defocus is known.
     """
 
     voxel_size_angstrom: float
-    max_tilt_deg: float = 60.0
+    acquisitions: tuple[Acquisition, ...] = (Acquisition(),)
     microscope: Microscope = field(default_factory=Microscope)
 
     def shell(self, resolution_angstrom: float, edge: int, *, least_voxels: float = 2.0) -> int:
@@ -51,16 +72,29 @@ class Optics:
         finest = max(resolution_angstrom, least_voxels * self.voxel_size_angstrom)
         return min(edge // 2 - 1, round(edge * self.voxel_size_angstrom / finest))
 
-    def transfer(self, band: Band, defocus_um: NDArray | None) -> Tensor:
-        """Contrast transfer C of a band: (n, k); (1, k) ones where the defocus is unknown."""
+    def reached(self, band: Band) -> Tensor:
+        """Whether the tilts of every acquisition reach a coefficient of a band: (a, k)."""
+        device = band.frequencies.device
+        wedges = np.stack([missing_wedge(band.edge, one.tilts) for one in self.acquisitions])
+        return torch.from_numpy(wedges).to(device).flatten(1)[:, band.indices]  # (a, k)
+
+    def transfer(self, band: Band, imaging: Imaging) -> Tensor:
+        """Contrast transfer C of a band, 0 where tilts do not reach: (n, k).
+
+        It is 1 within reach where the defocus is unknown.
+        """
+        reached = self.reached(band)[imaging.acquisition]  # (n, k)
+        if imaging.defocus_um is None:
+            return reached.float()
         frequency = band.frequencies.norm(dim=1).cpu().numpy() / self.voxel_size_angstrom
-        if defocus_um is None:
-            return torch.ones(1, len(frequency), device=band.frequencies.device)
         rows = [
-            contrast_transfer(frequency, defocus_um=float(d), microscope=self.microscope)
-            for d in defocus_um
+            transfer_in(
+                self.acquisitions[number].ctf_state,
+                contrast_transfer(frequency, defocus_um=float(d), microscope=self.microscope),
+            )
+            for d, number in zip(imaging.defocus_um, imaging.acquisition, strict=True)
         ]
-        return torch.from_numpy(np.stack(rows)).float().to(band.frequencies.device)
+        return torch.from_numpy(np.stack(rows)).float().to(reached.device) * reached
 
 
 @dataclass(frozen=True)
@@ -75,22 +109,24 @@ class Subtomograms:
         (n,) positions of these among them.
     centres
         (n, 3) z, y, x in voxels.
-    defocus_um
-        (n,), or None where the contrast transfer is not known.
+    imaging
+        How they were imaged.
     """
 
     volumes: Stack | NDArray
     rows: NDArray[np.int64]
     centres: NDArray[np.float64]
-    defocus_um: NDArray[np.float64] | None = None
+    imaging: Imaging
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, numbers: NDArray | slice) -> "Subtomograms":
-        defocus = None if self.defocus_um is None else self.defocus_um[numbers]
         return replace(
-            self, rows=self.rows[numbers], centres=self.centres[numbers], defocus_um=defocus
+            self,
+            rows=self.rows[numbers],
+            centres=self.centres[numbers],
+            imaging=self.imaging[numbers],
         )
 
     def cut_centres(self) -> NDArray[np.int64]:
@@ -186,9 +222,9 @@ class Setup:
         return self.optics.shell(resolution_angstrom, self.edge, least_voxels=least_voxels)
 
     def band(self, shell: int) -> Band:
-        """Coefficients up to a shell that the tilt series reaches."""
-        tilt = self.optics.max_tilt_deg
-        return select_band(self.edge, highest_shell=shell, max_tilt_deg=tilt, device=self.device)
+        """Coefficients up to a shell that any of the tilt series reaches."""
+        tilts = [one.tilts for one in self.optics.acquisitions]
+        return select_band(self.edge, highest_shell=shell, tilts=tilts, device=self.device)
 
     def grid(self, count: int) -> Tensor:
         """An even grid of rotations, (r, 3, 3)."""
@@ -218,15 +254,23 @@ class Setup:
         return WhitenedSubtomograms(self, subtomograms, band, level)
 
     def noise(self, subtomograms: Subtomograms, band: Band) -> Tensor:
-        """Mean power in every shell (shells,): noise, as the signal is far below it."""
+        """Mean power in every shell (shells,): noise, as the signal is far below it.
+
+        Of each volume, the coefficients count that its own tilts reach.
+        """
         power = torch.zeros(len(band.shells), device=self.device)  # (k,)
+        count = torch.zeros_like(power)
+        reached = self.optics.reached(band)
         for part in self.portions(len(subtomograms)):
-            boxes = subtomograms[part].boxes(self.window)
-            power += (coefficients(boxes.to(self.device), band).abs() ** 2).sum(dim=0)
+            some = subtomograms[part]
+            found = coefficients(some.boxes(self.window).to(self.device), band)  # (n, k)
+            own = reached[some.imaging.acquisition]  # (n, k)
+            power += (found.abs() ** 2 * own).sum(dim=0)
+            count += own.sum(dim=0)
         sums = torch.zeros(band.largest + 1, device=self.device)
         sizes = torch.zeros_like(sums)
-        sums.index_add_(0, band.shells, power / len(subtomograms))
-        sizes.index_add_(0, band.shells, torch.ones_like(power))
+        sums.index_add_(0, band.shells, power / count.clamp_min(1))
+        sizes.index_add_(0, band.shells, (count > 0).float())
         return sums / sizes.clamp_min(1)
 
 
@@ -255,7 +299,7 @@ class WhitenedSubtomograms:
         """
         some = self.subtomograms[numbers]
         found = self._coefficients(some)
-        transfer = self.setup.optics.transfer(self.band, some.defocus_um)
+        transfer = self.setup.optics.transfer(self.band, some.imaging)
         share = float(np.mean(np.square(self.setup.window)))
         weight = share * transfer / self.noise[self.band.shells]
         power = (transfer * weight).expand(found.shape).contiguous()

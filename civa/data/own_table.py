@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from civa.data.findings import Finding
-from civa.data.particles import check_particles, read_defocus, read_tomograms
+from civa.data.imaging import read_acquisitions, read_defocus
+from civa.data.particles import check_particles, read_tomograms
 
 
 def check_own_table(path: Path) -> tuple[pd.DataFrame, list[Finding]]:
@@ -25,7 +26,7 @@ def check_own_table(path: Path) -> tuple[pd.DataFrame, list[Finding]]:
         remedy = "name the file of every box there"
         return table, [*findings, Finding("error", path, value, remedy=remedy)]
     findings += _check_paths(path, table)
-    for check in (read_defocus, read_tomograms):
+    for check in (read_defocus, read_acquisitions, read_tomograms):
         try:
             check(table)
         except ValueError as error:

@@ -25,7 +25,6 @@ TEXT = ("id", "class", "path", "mask", "tomogram", "copy_of")  # columns that st
 # What programs write into a cell for nothing.
 NOTHING = ("nan", "NaN", "NA", "N/A", "n/a", "#N/A", "None", "none", "null", "NULL", "<NA>", "-")
 MEMBER = re.compile(r"(\d+)@(.+)")  # volume of a stack, counted from 1, as RELION writes it
-LARGEST_DEFOCUS_UM = 20  # more is none that a tomogram is taken at
 MOST_CLASSES = 127  # labels of masks are signed bytes
 UNANNOTATED = -1  # mask value of volumes that come without a ground truth
 
@@ -121,32 +120,6 @@ def _plain(name: str) -> str:
         return str(float(name))
     except ValueError:
         return name.casefold()
-
-
-def read_defocus(particles: "pd.DataFrame") -> NDArray[np.float64] | None:
-    """Return the defocus (n,) of every volume in µm, or None where the table has none.
-
-    Raises
-    ------
-    ValueError
-        If the table has a column ``defocus_um`` that is not a positive number throughout.
-    """
-    import pandas as pd
-
-    if "defocus_um" not in particles:
-        return None
-    values = pd.to_numeric(particles["defocus_um"], errors="coerce").to_numpy(dtype=np.float64)
-    is_wrong = ~((values > 0) & (values < LARGEST_DEFOCUS_UM))
-    wrong = particles["id"][is_wrong].tolist()
-    if wrong:
-        found = particles["defocus_um"][is_wrong].iloc[0]
-        in_angstrom = (values[is_wrong] >= 100 * LARGEST_DEFOCUS_UM).all()
-        remedy = "divide by 10,000, since they look like Å" if in_angstrom else "correct it"
-        raise ValueError(
-            f"defocus_um must be a number of µm above 0 and below {LARGEST_DEFOCUS_UM}, underfocus "
-            f"positive; it is not for ids {wrong[:5]} ({found}): {remedy}, or leave the column out"
-        )
-    return values
 
 
 def read_tomograms(particles: "pd.DataFrame") -> list[str] | None:

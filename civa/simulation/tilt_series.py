@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from civa.optics import Microscope, contrast_transfer, missing_wedge
+from civa.optics import Microscope, TiltRange, contrast_transfer, missing_wedge
 
 Volume = NDArray[np.float32]
 
@@ -108,7 +108,7 @@ def convolve_transfer(
     along = np.fft.fftfreq(size) / voxel
     frequency = np.sqrt(sum(np.square(g) for g in np.meshgrid(along, along, along, sparse=True)))
     factor = contrast_transfer(frequency, defocus_um=defocus_um, microscope=microscope)
-    factor = factor * missing_wedge(size, max_tilt_deg)
+    factor = factor * missing_wedge(size, TiltRange(-max_tilt_deg, max_tilt_deg))
     return np.fft.ifftn(np.fft.fftn(volume) * factor).real.astype(np.float32)
 
 

@@ -14,9 +14,10 @@ from civa.consensus.assignment import Assignment
 from civa.consensus.averages import Averages
 from civa.consensus.centres import blobs_of, centres_of
 from civa.consensus.poses import Poses, pose_columns
-from civa.consensus.subtomograms import Subtomograms
+from civa.consensus.subtomograms import Imaging, Subtomograms
 from civa.data.files import write_csv
-from civa.data.particles import ParticleSet, read_defocus, read_predictions
+from civa.data.imaging import read_acquisitions, read_defocus
+from civa.data.particles import ParticleSet, read_predictions
 from civa.data.stack import Stack, open_volumes
 from civa.training.loop import set_up_torch
 
@@ -56,7 +57,7 @@ def run(
     gradcam
         (n, d, h, w) Grad-CAM maps, MRC stack; maximum 1 each.
     particles
-        CSV table of the volumes, a row each: id, class, label.
+        CSV table of the volumes, a row each: id, class, label; and as `average` reads it.
     split
         CSV table: class and part (train, validation, test) of every volume.
     predictions
@@ -84,7 +85,7 @@ def run(
         return np.concatenate([centres[rows, None], blobs], axis=1)  # (m, 1 + s, 3)
 
     found = Assignment(
-        _aligner(stack, known, read_defocus(data.table), device),
+        _aligner(stack, known, data.table, device),
         labels=known.labels,
         given_class=predicted.map_class,
         unsure=data.held_out & (predicted.confidence < least_confidence),
@@ -103,17 +104,18 @@ def run(
 
 
 def _aligner(
-    stack: Stack, known: Averages, defocus: NDArray[np.float64] | None, device: torch.device
+    stack: Stack, known: Averages, particles: pd.DataFrame, device: torch.device
 ) -> Callable[[int, NDArray, NDArray], Poses]:
     """Return a function: number of an average, rows (m,), centres (m, 3) -> their poses in it."""
-    setup = known.setup(device)
-    defocus = defocus if known.defocus_known else None
+    acquisitions, numbers = read_acquisitions(particles, *known.optics.acquisitions)
+    imaging = Imaging(numbers, read_defocus(particles) if known.defocus_known else None)
+    setup = known.setup(acquisitions, device)
     aligners = [
         Aligner(density, known.noise(index), setup) for index, density in enumerate(known.densities)
     ]
 
     def align(number: int, rows: NDArray, centres: NDArray) -> Poses:
-        some = Subtomograms(stack, rows, centres, None if defocus is None else defocus[rows])
+        some = Subtomograms(stack, rows, centres, imaging[rows])
         return Poses.of(number, *aligners[number - 1].align(some))
 
     return align

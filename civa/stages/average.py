@@ -1,6 +1,7 @@
 """Volumes and class labels -> the averages of every class: density, half-sets and FSC."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -15,10 +16,17 @@ from civa.consensus.classification import average_class
 from civa.consensus.diagnostics import report
 from civa.consensus.fourier import window_for
 from civa.consensus.mislabelled import Averaged, without_strays
-from civa.consensus.subtomograms import Optics, Setup, Subtomograms
-from civa.data.particles import ParticleSet, read_defocus
+from civa.consensus.subtomograms import Imaging, Optics, Setup, Subtomograms
+from civa.data.imaging import (
+    STATE,
+    Acquisition,
+    read_acquisitions,
+    read_defocus,
+    states_tilts,
+)
+from civa.data.particles import ParticleSet
 from civa.data.stack import Stack, open_volumes
-from civa.optics import Microscope
+from civa.optics import RAW, STATES, Microscope, TiltRange
 from civa.training.loop import set_up_torch
 
 logger = logging.getLogger(__name__)
@@ -40,6 +48,7 @@ def run(
     radius_voxels: float | None = None,
     starts: int = 2,
     max_tilt_deg: float | None = None,
+    ctf_state: str | None = None,
     voltage_kv: float = 300.0,
     spherical_aberration_mm: float = 2.7,
     amplitude_contrast: float = 0.07,
@@ -51,7 +60,9 @@ def run(
 
     Stacks hold the averages of the classes in the order of the labels, one each unless a class
     mixes structures; ``averages_record`` says which is which.  The contrast transfer is
-    corrected volume by volume where the particle table has a column ``defocus_um``.
+    corrected volume by volume where the particle table has a column ``defocus_um``.  Its columns
+    ``tilt_min_deg``, ``tilt_max_deg``, ``tilt_axis_deg`` and ``ctf_state`` say how each volume's
+    tomogram was taken, where that is not the same for all.
 
     Parameters
     ----------
@@ -79,15 +90,18 @@ def run(
     stack = open_volumes(volumes).expect_volumes(len(data.labels))
     cams = Stack.open(gradcam).expect_volumes(len(stack))
     microscope = Microscope(voltage_kv, spherical_aberration_mm, amplitude_contrast)
-    optics = Optics(stack.voxel_size_angstrom, _tilt(max_tilt_deg), microscope)
-    setup = Setup(optics, window_for(stack.shape[1], radius_voxels), device)
     defocus = _defocus(data, particles)
+    assumed = _assumed(data, max_tilt_deg, ctf_state, defocus_known=defocus is not None)
+    acquisitions, numbers = read_acquisitions(data.table, assumed)
+    imaging = Imaging(numbers, defocus)
+    optics = Optics(stack.voxel_size_angstrom, acquisitions, microscope)
+    setup = Setup(optics, window_for(stack.shape[1], radius_voxels), device)
     train = data.parts["train"]
     classes = []
     for label, name in enumerate(data.names, start=1):
         rows = train[data.labels[train] == label]
         centres = centres_of(stack, cams, rows, what=f"class {name}")
-        members = Subtomograms(stack, rows, centres, None if defocus is None else defocus[rows])
+        members = Subtomograms(stack, rows, centres, imaging[rows])
         logger.info("class %s, %d volumes", name, len(rows))
         own = average_class(members, setup, plan=Plan(starts), seed=seed)
         classes.append(Averaged(name, label, members, own))
@@ -96,7 +110,11 @@ def run(
         return Aligner(average.density, average.noise[1:], setup).align(some)[0]
 
     _product(
-        without_strays(classes, score), setup, radius_voxels, defocus_known=defocus is not None
+        without_strays(classes, score),
+        setup,
+        assumed,
+        radius_voxels,
+        defocus_known=defocus is not None,
     ).write(
         averages=averages,
         first_halves=first_halves,
@@ -106,16 +124,31 @@ def run(
     )
 
 
-def _tilt(max_tilt_deg: float | None) -> float:
-    """Return the tilt range that is stated, or assume one and say so."""
-    if max_tilt_deg is not None:
-        return max_tilt_deg
-    logger.warning(
-        "the tilt range is not stated: -%g to %g degrees about y are assumed; set "
-        "average.max_tilt_deg",
-        *(ASSUMED_TILT_DEG, ASSUMED_TILT_DEG),
-    )
-    return ASSUMED_TILT_DEG
+def _assumed(
+    data: ParticleSet, max_tilt_deg: float | None, ctf_state: str | None, *, defocus_known: bool
+) -> Acquisition:
+    """Return how volumes were taken of which the particle table says nothing; warns of guesses."""
+    if states_tilts(data.table):
+        if max_tilt_deg is not None:
+            logger.warning(
+                "the particle table states the tilts of its volumes: average.max_tilt_deg (%g) is "
+                "not used; leave it out",
+                max_tilt_deg,
+            )
+    elif max_tilt_deg is None:
+        logger.warning(
+            "the tilt range is not stated: -%g to %g degrees about y are assumed; set "
+            "average.max_tilt_deg",
+            *(ASSUMED_TILT_DEG, ASSUMED_TILT_DEG),
+        )
+    if defocus_known and ctf_state is None and STATE not in data.table:
+        logger.warning(
+            "what was done about the contrast transfer is not stated: %s tomograms are assumed; "
+            "set average.ctf_state (one of %s)",
+            *(RAW, ", ".join(STATES)),
+        )
+    most = ASSUMED_TILT_DEG if max_tilt_deg is None else max_tilt_deg
+    return Acquisition(TiltRange(-most, most), ctf_state or RAW)
 
 
 def _defocus(data: ParticleSet, particles: Path) -> NDArray[np.float64] | None:
@@ -131,7 +164,12 @@ def _defocus(data: ParticleSet, particles: Path) -> NDArray[np.float64] | None:
 
 
 def _product(
-    classes: list[Averaged], setup: Setup, radius_voxels: float | None, *, defocus_known: bool
+    classes: list[Averaged],
+    setup: Setup,
+    assumed: Acquisition,
+    radius_voxels: float | None,
+    *,
+    defocus_known: bool,
 ) -> Averages:
     """Bring the averages of all classes together, each with what is known of it."""
     found = [average for one in classes for average in one.averages]
@@ -140,7 +178,7 @@ def _product(
     extent = setup.edge * setup.optics.voxel_size_angstrom
     return Averages(
         densities=np.stack([average.density for average in found]),
-        optics=setup.optics,
+        optics=replace(setup.optics, acquisitions=(assumed,)),
         defocus_known=defocus_known,
         radius_voxels=radius_voxels,
         reports=reports,

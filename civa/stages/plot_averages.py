@@ -114,7 +114,7 @@ def _in_frame(
     inner, outer = edge // 2 - extent // 2, drawn.shape[0] // 2 - extent // 2
     inside, part = slice(inner, inner + extent), slice(outer, outer + extent)
     truth[inside, inside, inside] = drawn[part, part, part]
-    band = select_band(edge, highest_shell=edge // 4, max_tilt_deg=90, device=CPU)
+    band = select_band(edge, highest_shell=edge // 4, device=CPU)
     matrix, offset, correlation = superpose(
         torch.from_numpy(truth), torch.from_numpy(np.array(average)), band
     )

@@ -7,10 +7,11 @@ from synthetic import CPU, EDGE, particles, shape, turned
 from civa.consensus.alignment import pose_scores, refine, search_grid
 from civa.consensus.fourier import interpolator, select_band
 from civa.consensus.poses import rotation_grid, shift_grid, to_matrices
+from civa.optics import TiltRange
 
 
 def test_the_score_is_the_gain_in_likelihood_and_largest_at_the_truth():
-    band = select_band(EDGE, highest_shell=6, max_tilt_deg=60, device=CPU)
+    band = select_band(EDGE, highest_shell=6, tilts=[TiltRange()], device=CPU)
     spectra = particles(shape()[None], band)
     rotation, nowhere = torch.eye(3)[None, None], torch.zeros(1, 1, 3)
     reference = interpolator(torch.from_numpy(shape()))
@@ -24,7 +25,7 @@ def test_the_score_is_the_gain_in_likelihood_and_largest_at_the_truth():
 
 def test_search_and_refinement_find_a_pose_that_is_not_on_the_grid():
     generator = np.random.default_rng(3)
-    band = select_band(EDGE, highest_shell=7, max_tilt_deg=60, device=CPU)
+    band = select_band(EDGE, highest_shell=7, tilts=[TiltRange()], device=CPU)
     truth = to_matrices(Rotation.random(4, rng=generator))
     shifts = generator.uniform(-1.4, 1.4, size=(4, 3))
     boxes = np.stack([turned(shape(), m, s) for m, s in zip(truth, shifts, strict=True)])

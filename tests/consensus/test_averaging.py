@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
-from synthetic import CPU, EDGE, OPTICS, SETUP, VOXEL, WINDOW, average, disagreeing, shape
+from synthetic import CPU, EDGE, OPTICS, SETUP, VOXEL, WINDOW, alike, average, disagreeing, shape
 from torch import Tensor
 
 from civa.consensus import averaging
@@ -162,7 +162,7 @@ def test_the_average_of_all_is_filtered_by_that_weight(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(averaging, "reconstruct", seen)
     boxes = np.random.default_rng(5).standard_normal((6, EDGE, EDGE, EDGE)).astype(np.float32)
-    members = Subtomograms(shape() + 0.3 * boxes, np.arange(6), np.full((6, 3), EDGE / 2))
+    members = Subtomograms(shape() + 0.3 * boxes, np.arange(6), np.full((6, 3), EDGE / 2), alike(6))
     quick = Plan(starts=1, coarse_rotations=60, fine_rotations=60, iterations=2, refinements=1)
     made, _ = averaging.average_structure(
         members, SETUP, plan=quick, generator=np.random.default_rng(1)
@@ -203,7 +203,7 @@ def test_turns_are_measured() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_handful_of_volumes_gives_an_average_and_a_doubt(count: int) -> None:
     boxes = np.stack([shape()] * count)
-    members = Subtomograms(boxes, np.arange(count), np.full((count, 3), EDGE / 2))
+    members = Subtomograms(boxes, np.arange(count), np.full((count, 3), EDGE / 2), alike(count))
     quick = Plan(starts=2, coarse_rotations=60, fine_rotations=60, iterations=2, refinements=1)
     (made,) = average_class(members, SETUP, plan=quick, seed=1)
     assert np.isfinite(made.density).all()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import EDGE, SETUP, SHAPES, average, disagreeing, turned
+from synthetic import EDGE, SETUP, SHAPES, alike, average, disagreeing, turned
 
 from civa.consensus import classification
 from civa.consensus.averaging import Average, Plan
@@ -22,7 +22,9 @@ def averages(kinds: np.ndarray) -> list[Average]:
     boxes = [turned(SHAPES[k], m, np.zeros(3)) for k, m in zip(kinds, turns, strict=True)]
     noise = 0.1 * generator.standard_normal((len(kinds), EDGE, EDGE, EDGE))
     volumes = (np.stack(boxes) + noise).astype(np.float32)
-    members = Subtomograms(volumes, np.arange(len(kinds)), np.full((len(kinds), 3), EDGE / 2))
+    count = len(kinds)
+    centres = np.full((count, 3), EDGE / 2)
+    members = Subtomograms(volumes, np.arange(count), centres, alike(count))
     grids = {"coarse_rotations": 200, "split_rotations": 600, "fine_rotations": 200}
     quick = Plan(starts=1, **grids, iterations=8, refinements=1)
     return average_class(members, SETUP, plan=quick, seed=1)
@@ -92,7 +94,7 @@ def test_parts_go_on_from_where_they_were_centred_or_are_left_out(
     divided = Divided(smaller, agrees=agrees)
     monkeypatch.setattr(classification, "average_and_divide", divided)
     boxes = np.zeros((40, EDGE, EDGE, EDGE), dtype=np.float32)
-    members = Subtomograms(boxes, np.arange(40), np.full((40, 3), EDGE / 2))
+    members = Subtomograms(boxes, np.arange(40), np.full((40, 3), EDGE / 2), alike(40))
     found = average_class(members, SETUP, plan=Plan(), seed=1)
     assert [len(one.members) for one in found] == kept
     assert found[0].members.tolist() == list(range(smaller, 40))

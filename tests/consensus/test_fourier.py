@@ -14,10 +14,11 @@ from civa.consensus.fourier import (
     soft_ball,
 )
 from civa.consensus.poses import to_matrices
+from civa.optics import TiltRange
 
 
 def test_a_band_keeps_one_of_two_mates_outside_the_wedge_up_to_its_shell():
-    whole = select_band(8, highest_shell=3, max_tilt_deg=90, device=CPU)
+    whole = select_band(8, highest_shell=3, device=CPU)
     steps = np.fft.fftfreq(8) * 8
     radius = np.sqrt(sum(np.square(g) for g in np.meshgrid(steps, steps, steps)))
     inside = (radius <= 3).sum() - 1  # without frequency 0
@@ -25,7 +26,7 @@ def test_a_band_keeps_one_of_two_mates_outside_the_wedge_up_to_its_shell():
     assert whole.largest == 3
     both = np.concatenate([whole.frequencies.numpy(), -whole.frequencies.numpy()])
     assert len(np.unique(both, axis=0)) == inside
-    wedged = select_band(8, highest_shell=3, max_tilt_deg=60, device=CPU)
+    wedged = select_band(8, highest_shell=3, tilts=[TiltRange()], device=CPU)
     z, _, x = wedged.frequencies.T
     assert (z.abs() <= x.abs() * np.tan(np.pi / 3) + 1e-6).all()
     assert 0.5 < len(wedged.indices) / len(whole.indices) < 0.85
@@ -49,13 +50,13 @@ def test_cutting_out_puts_the_centre_in_the_middle_and_nothing_outside():
 def test_a_middle_at_the_origin_has_a_real_transform():
     box = torch.zeros(1, 8, 8, 8)
     box[0, 4, 4, 4] = 1.0
-    band = select_band(8, highest_shell=3, max_tilt_deg=90, device=CPU)
+    band = select_band(8, highest_shell=3, device=CPU)
     assert torch.allclose(coefficients(box, band), torch.ones(1, len(band.indices)) + 0j)
 
 
 def test_slices_are_the_transform_of_the_turned_reference():
     matrix = to_matrices(Rotation.from_rotvec([[0.4, -0.7, 0.5]]))
-    band = select_band(EDGE, highest_shell=6, max_tilt_deg=60, device=CPU)
+    band = select_band(EDGE, highest_shell=6, tilts=[TiltRange()], device=CPU)
     expected = coefficients(torch.from_numpy(turned(shape(), matrix[0], np.zeros(3)))[None], band)[
         0
     ]
@@ -69,7 +70,7 @@ def test_slices_are_the_transform_of_the_turned_reference():
 
 
 def test_phases_undo_a_displacement():
-    band = select_band(EDGE, highest_shell=6, max_tilt_deg=60, device=CPU)
+    band = select_band(EDGE, highest_shell=6, tilts=[TiltRange()], device=CPU)
     boxes = np.stack([shape(), np.roll(shape(), (2, -1, 3), axis=(0, 1, 2))])
     still, moved = coefficients(torch.from_numpy(boxes), band)
     back = moved * phases(band.frequencies, torch.tensor([[2.0, -1.0, 3.0]]))[0]

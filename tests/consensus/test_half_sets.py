@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from synthetic import CPU
+from synthetic import CPU, alike
 
 from civa.consensus.averaging import Average, Plan, average_structure
 from civa.consensus.diagnostics import report
@@ -39,7 +39,8 @@ def particles(name: str, count: int) -> Subtomograms:
     off = np.random.default_rng(1).standard_normal((count, 3))
     volumes = standardize(np.stack([one.volume for one in made]))
     defocus = np.array([one.metadata["defocus_um"] for one in made], dtype=float)
-    return Subtomograms(volumes, np.arange(count), 12 + np.array(shifts) + off, defocus)
+    centres = 12 + np.array(shifts) + off
+    return Subtomograms(volumes, np.arange(count), centres, alike(count, defocus))
 
 
 def noise(count: int, seed: int) -> Subtomograms:
@@ -48,9 +49,9 @@ def noise(count: int, seed: int) -> Subtomograms:
     generator = np.random.default_rng(seed)
     boxes = [series.reconstruct(series.white_noise(generator)) for _ in range(count)]
     defocus = generator.uniform(*RECIPE.defocus_um, size=count)
-    return Subtomograms(
-        standardize(np.stack(boxes)), np.arange(count), np.full((count, 3), 12.0), defocus
-    )
+    centres = np.full((count, 3), 12.0)
+    volumes = standardize(np.stack(boxes))
+    return Subtomograms(volumes, np.arange(count), centres, alike(count, defocus))
 
 
 def averaged(members: Subtomograms, plan: Plan) -> Average:

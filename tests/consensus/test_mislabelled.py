@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import average
+from synthetic import alike, average
 
 from civa.consensus.averaging import Average
 from civa.consensus.mislabelled import Averaged, without_strays
@@ -23,7 +23,7 @@ def made(kind: str) -> Average:
 
 def one_class(name: str, label: int, *kinds: str) -> Averaged:
     volumes = np.arange(60, dtype=np.float32)[:, None, None, None] * np.ones((2, 2, 2), np.float32)
-    members = Subtomograms(volumes, np.arange(60), np.zeros((60, 3)))
+    members = Subtomograms(volumes, np.arange(60), np.zeros((60, 3)), alike(60))
     return Averaged(name, label, members, [made(kind) for kind in kinds])
 
 

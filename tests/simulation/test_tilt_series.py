@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from civa.optics import Microscope, contrast_transfer, electron_wavelength_angstrom, missing_wedge
+from civa.optics import (
+    Microscope,
+    TiltRange,
+    contrast_transfer,
+    electron_wavelength_angstrom,
+    missing_wedge,
+)
 from civa.simulation.tilt_series import TiltSeries, Volume, add_noise, convolve_transfer
 
 SIZE = 48
@@ -222,17 +228,47 @@ def test_convolution_is_the_ctf_inside_the_wedge_and_nothing_outside() -> None:
     np.testing.assert_allclose(ratio, expected, atol=2e-3)  # float32 images
 
 
-@pytest.mark.parametrize("max_tilt_deg", [30, 60, 75])
-def test_the_wedge_is_that_of_its_slices(max_tilt_deg: float) -> None:
-    size, reached = 12, np.fft.fftshift(missing_wedge(12, max_tilt_deg))
+@pytest.mark.parametrize(
+    "tilts",
+    [
+        *(TiltRange(-tilt, tilt) for tilt in (30, 60, 75)),
+        *(TiltRange(-54, 60), TiltRange(-20, 70), TiltRange(10, 50)),
+        *(TiltRange(-60, 60, 90), TiltRange(-54, 60, 30), TiltRange(-50, 65, -85)),
+    ],
+)
+def test_the_wedge_is_that_of_its_slices(tilts: TiltRange) -> None:
+    size, turn = 12, np.deg2rad(tilts.axis_deg)
+    reached = np.fft.fftshift(missing_wedge(size, tilts))
     for z, y, x in np.ndindex(reached.shape):  # a slow oracle: the angle of each voxel
-        kz, kx = abs(z - size // 2), abs(x - size // 2)
-        angle = np.rad2deg(np.arctan2(kz, kx))
-        assert reached[z, y, x] == (angle <= max_tilt_deg + 1e-6)
+        kz, ky, kx = z - size // 2, y - size // 2, x - size // 2
+        across = kx * np.cos(turn) - ky * np.sin(turn)
+        if np.hypot(across, kz) < 1e-9:  # on the axis, which all tilts hold
+            assert reached[z, y, x]
+            continue
+        angle = (np.rad2deg(np.arctan2(kz, across)) + 90) % 180 - 90
+        from_edge = min(abs(angle - tilts.first_deg), abs(angle - tilts.last_deg))
+        if from_edge > 1e-6:
+            assert reached[z, y, x] == (tilts.first_deg < angle < tilts.last_deg)
+
+
+@pytest.mark.parametrize(("first", "last"), [(-54, 60), (-30, 66)])
+def test_an_asymmetric_wedge_is_that_of_the_tilt_series(first: int, last: int) -> None:
+    specimen = white(SIZE)
+    series = TiltSeries(SIZE, np.arange(first, last + 1, 3))
+    power = np.abs(windowed_spectrum(series.reconstruct(series.project(specimen)))) ** 2
+    kz, ky, kx = frequencies(SIZE)
+    far = (np.hypot(kz, kx) > SIZE / 8) & (np.sqrt(kz**2 + ky**2 + kx**2) < 0.4 * SIZE)
+
+    def mean_beyond(tilts: TiltRange) -> float:
+        reached = np.fft.fftshift(missing_wedge(SIZE, tilts))
+        return float(power[~reached & far].mean() / power[reached & far].mean())
+
+    assert mean_beyond(TiltRange(first - 4, last + 4)) < 0.02  # the window smears the edges
+    assert mean_beyond(TiltRange(-last, -first)) > 0.05  # the other hand
 
 
 def test_a_full_tilt_range_misses_nothing() -> None:
-    assert missing_wedge(12, 90).all()
+    assert missing_wedge(12, TiltRange(-90, 90)).all()
 
 
 def test_detector_noise_is_white_with_unit_variance() -> None:

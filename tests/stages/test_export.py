@@ -19,7 +19,7 @@ from civa.data.files import read_json, write_csv, write_json
 from civa.data.stack import write_stack
 from civa.data.star import read_star
 from civa.data.volume import read_volume
-from civa.optics import missing_wedge
+from civa.optics import TiltRange, missing_wedge
 from civa.pipeline.provenance import record_path
 
 # Four blobs that are not in one plane: in no orientation is this its own mirror image, and as it
@@ -244,7 +244,7 @@ def test_relion_reconstructs_the_shape_from_an_export_as_it_is(tmp_path: Path, o
     shifts = generator.uniform(-3, 3, (n, 3))
     boxes = np.stack([turned(SHAPE, m, s) for m, s in zip(matrices, shifts, strict=True)])
     boxes = np.fft.ifftn(
-        np.fft.fftn(boxes, axes=(1, 2, 3)) * missing_wedge(EDGE, 60), axes=(1, 2, 3)
+        np.fft.fftn(boxes, axes=(1, 2, 3)) * missing_wedge(EDGE, TiltRange()), axes=(1, 2, 3)
     )
     boxes = boxes.real + 1.5 * boxes.real.std() * generator.standard_normal(boxes.shape)
     if odd:  # one plane more at the end of every axis: the middle of 25 is that of 24

@@ -31,7 +31,7 @@ def portrait(**changes: object) -> Portrait:
 def test_superposing_brings_a_density_onto_another_in_any_scale() -> None:
     matrix = to_matrices(Rotation.from_rotvec([[1.1, -0.4, 0.8]]))[0]
     fixed = turned(shape(), matrix, np.array([1.0, -0.6, 0.4]))
-    band = select_band(EDGE, highest_shell=6, max_tilt_deg=90, device=CPU)
+    band = select_band(EDGE, highest_shell=6, device=CPU)
     found, offset, correlation = superpose(
         torch.from_numpy(7 * shape()), torch.from_numpy(fixed), band
     )

@@ -1,0 +1,133 @@
+"""What the particle table says of how volumes were imaged: defocus, tilts, state of the CTF."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from civa.optics import RAW, STATES, TiltRange
+
+if TYPE_CHECKING:
+    import pandas as pd  # imported where tables are read: it is slow, and plans of jobs read none
+
+LARGEST_DEFOCUS_UM = 20  # more is none that a tomogram is taken at
+TILTS = ("tilt_min_deg", "tilt_max_deg")
+AXIS, STATE = "tilt_axis_deg", "ctf_state"
+LARGEST_DEG = 90
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How a tomogram was taken and reconstructed.
+
+    Attributes
+    ----------
+    tilts
+        Their range and axis.
+    ctf_state
+        What was done about the contrast transfer; see `civa.optics.transfer_in`.
+    """
+
+    tilts: TiltRange = field(default_factory=TiltRange)
+    ctf_state: str = RAW
+
+
+def read_defocus(particles: "pd.DataFrame") -> NDArray[np.float64] | None:
+    """Return the defocus (n,) of every volume in µm, or None where the table has none.
+
+    Raises
+    ------
+    ValueError
+        If the table has a column ``defocus_um`` that is not a positive number throughout.
+    """
+    import pandas as pd
+
+    if "defocus_um" not in particles:
+        return None
+    values = pd.to_numeric(particles["defocus_um"], errors="coerce").to_numpy(dtype=np.float64)
+    is_wrong = ~((values > 0) & (values < LARGEST_DEFOCUS_UM))
+    wrong = particles["id"][is_wrong].tolist()
+    if wrong:
+        found = particles["defocus_um"][is_wrong].iloc[0]
+        in_angstrom = (values[is_wrong] >= 100 * LARGEST_DEFOCUS_UM).all()
+        remedy = "divide by 10,000, since they look like Å" if in_angstrom else "correct it"
+        raise ValueError(
+            f"defocus_um must be a number of µm above 0 and below {LARGEST_DEFOCUS_UM}, underfocus "
+            f"positive; it is not for ids {wrong[:5]} ({found}): {remedy}, or leave the column out"
+        )
+    return values
+
+
+def read_acquisitions(
+    particles: "pd.DataFrame", assumed: Acquisition = Acquisition()
+) -> tuple[tuple[Acquisition, ...], NDArray[np.int64]]:
+    """Return the different ways in which volumes were imaged, and which (n,) is every volume's.
+
+    Parameters
+    ----------
+    assumed
+        Tilts and state where the table states none.
+
+    Raises
+    ------
+    ValueError
+        If a column of tilts lacks its twin, holds what is no number of degrees or no range, or if
+        a state is none of `civa.optics.STATES`.
+    """
+    rows = list(zip(_tilts(particles, assumed), _states(particles, assumed), strict=True))
+    acquisitions = {row: Acquisition(*row) for row in rows}  # in the order of the table
+    numbers = {row: number for number, row in enumerate(acquisitions)}
+    return tuple(acquisitions.values()), np.array([numbers[row] for row in rows], dtype=np.int64)
+
+
+def states_tilts(particles: "pd.DataFrame") -> bool:
+    """Tell whether the table states the tilts of its volumes."""
+    return any(column in particles for column in TILTS)
+
+
+def _tilts(particles: "pd.DataFrame", assumed: Acquisition) -> Iterator[TiltRange]:
+    if not states_tilts(particles):
+        yield from [assumed.tilts] * len(particles)
+        return
+    missing = [column for column in TILTS if column not in particles]
+    if missing:
+        raise ValueError(f"the particle table has no column {missing[0]}: state both ends")
+    first, last = (_degrees(particles, column) for column in TILTS)
+    axis = _degrees(particles, AXIS) if AXIS in particles else np.zeros(len(particles))
+    wrong = particles["id"][first >= last].tolist()
+    if wrong:
+        raise ValueError(
+            f"{TILTS[0]} is not below {TILTS[1]} for ids {wrong[:5]}: state the first and the last "
+            "tilt in degrees, as -60 and 60"
+        )
+    yield from map(TiltRange, first.tolist(), last.tolist(), axis.tolist())
+
+
+def _degrees(particles: "pd.DataFrame", column: str) -> NDArray[np.float64]:
+    import pandas as pd
+
+    values = pd.to_numeric(particles[column], errors="coerce").to_numpy(dtype=np.float64)
+    is_wrong = ~(np.abs(values) <= LARGEST_DEG)
+    if is_wrong.any():
+        wrong, found = particles["id"][is_wrong].tolist(), particles[column][is_wrong].iloc[0]
+        raise ValueError(
+            f"{column} must be a number of degrees from -{LARGEST_DEG} to {LARGEST_DEG}; it is not "
+            f"for ids {wrong[:5]} ({found}): correct it, or leave the column out"
+        )
+    return values
+
+
+def _states(particles: "pd.DataFrame", assumed: Acquisition) -> list[str]:
+    if STATE not in particles:
+        return [assumed.ctf_state] * len(particles)
+    states = particles[STATE].astype(str)
+    is_wrong = ~states.isin(STATES)
+    if is_wrong.any():
+        wrong, found = particles["id"][is_wrong].tolist(), states[is_wrong].iloc[0]
+        raise ValueError(
+            f"{STATE} must be one of {', '.join(STATES)}; it is not for ids {wrong[:5]} "
+            f"('{found}'): correct it, or leave the column out"
+        )
+    return states.tolist()
