@@ -169,7 +169,8 @@ def repeated(source: Path, folder: Path, volumes: int) -> None:
     if (folder / "particles.csv").is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    rows = np.arange(volumes) % (SEEDS * len(CLASSES))
+    number, of = np.divmod(np.arange(volumes), len(CLASSES))  # of all classes in turn
+    rows = of * SEEDS + number % SEEDS
     for name in STACKS.values():
         stack = Stack.open(source / name)
         size = {"voxel_size_angstrom": stack.voxel_size_angstrom}

@@ -73,10 +73,15 @@ def main() -> None:
         out = asked.folder / str(count)
         listed = positions(asked.folder / f"{count}.csv", count)
         products = ["--volumes", out / "v.mrcs", "--masks", out / "m.mrcs"]
-        cut = [*civa, "extract", "--positions", listed, "--tomograms", source, *products]
+        given, known = ["--positions", listed, "--tomograms", source], out / "tomograms.csv"
+        cut = [*civa, "extract", *given, "--properties", known, *products]
         table = boxes(asked.folder / f"boxes{count}", count)
         told = asked.folder / f"told{count}"
         runs = {
+            "measure-tomograms": [
+                *(*civa, "measure-tomograms", *given, "--out", known),
+                "--no-invert-contrast",  # noise does not tell it
+            ],
             "extract": [*cut, "--particles", out / "p.csv"],
             "extract, 13.3 Å": [
                 *cut,
@@ -90,6 +95,7 @@ def main() -> None:
             "import": [
                 *(*civa, "import", "--table", table, "--particles", told / "p.csv"),
                 *("--volumes", told / "v.mrcs", "--masks", told / "m.mrcs"),
+                *("--properties", told / "tomograms.csv"),
             ],
         }
         for name, words in runs.items():

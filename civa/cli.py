@@ -39,6 +39,7 @@ VERBS = {
     "collect": "shards -> one particle table and one stack",
     "import": "own boxes and labels -> particle table and stack",
     "list-particles": "particle lists of other programs -> one table of positions",
+    "measure-tomograms": "tomograms and positions -> tilts, contrast and CTF state of each",
     "extract": "tomograms and positions -> boxes, particle table and stacks",
     "split": "70/15/15, class by class",
     "train-classifier": "image-level labels -> classifier",

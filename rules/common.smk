@@ -28,6 +28,7 @@ EXTRACTED = [d for d in config["datasets"] if own_data.is_extracted(config, d)]
 RUN = civa_runs.run_folder("{dataset}", "{seed}", "{variant}")
 LOGS = "logs/{dataset}/seed{seed}/{variant}"
 POSITIONS = "results/{dataset}/positions.csv"
+TOMOGRAMS = "results/{dataset}/tomograms.csv"
 BENCHMARKS = "benchmarks/{dataset}/seed{seed}/{variant}"
 SHARD = "results/{dataset}/shards/{shard}of{shards}"
 VOLUMES = "results/{dataset}/volumes.mrcs"

@@ -94,6 +94,7 @@ rule import_volumes:
         volumes=VOLUMES,
         masks=MASKS,
         particles=PARTICLES,
+        properties=TOMOGRAMS,
     log:
         "logs/{dataset}/import.log",
     benchmark:
@@ -133,10 +134,37 @@ rule list_particles:
         civa("list-particles")
 
 
+rule measure_tomograms:
+    input:
+        positions=POSITIONS,
+        tomograms=tomograms,
+        tilt_files=tilt_files,
+        code=code("measure-tomograms"),
+    output:
+        out=TOMOGRAMS,
+    log:
+        "logs/{dataset}/measure_tomograms.log",
+    benchmark:
+        "benchmarks/{dataset}/measure_tomograms.tsv"
+    wildcard_constraints:
+        dataset=one_of(EXTRACTED),
+    group:
+        "data_{dataset}"
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("measure_tomograms"),
+    params:
+        flags=flags("measure-tomograms"),
+    shell:
+        civa("measure-tomograms")
+
+
 rule extract:
     input:
         positions=POSITIONS,
         tomograms=tomograms,
+        properties=TOMOGRAMS,
         code=code("extract"),
     output:
         volumes=VOLUMES,

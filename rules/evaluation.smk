@@ -149,6 +149,7 @@ rule report:
         ledgers=finished(of_main_runs(rules.assess.output)),
         figures=finished(pictures()),
         products=finished(every_score()),
+        tomograms=finished(expand(TOMOGRAMS, dataset=[*IMPORTED, *EXTRACTED])),
         code=code("report"),
     output:
         out=for_all("results/report.html", "../workflow/report/page.rst"),

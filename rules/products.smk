@@ -168,6 +168,14 @@ def tomograms(wildcards):
         raise WorkflowError(str(error)) from None
 
 
+def tilt_files(wildcards):
+    """Input function: the tilt angles of the tomograms, where they are given."""
+    try:
+        return [str(path) for path in own_data.tilt_files(config, wildcards.dataset)]
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def tomogram_table(wildcards):
     """Input function: the sizes of tomograms before binning, where they are given."""
     path = own_data.tomogram_table(config, wildcards.dataset)
@@ -250,6 +258,7 @@ def every_product():
     """All files that the workflow keeps, so that a deleted one is made again."""
     data, rows = list(config["datasets"]), civa_runs.TRIVIAL
     files = expand((VOLUMES, MASKS, PARTICLES, SPLIT), dataset=data)
+    files += expand(TOMOGRAMS, dataset=[*IMPORTED, *EXTRACTED])
     files += [*every_score(), *expand(rules.trivial.output, dataset=data, rule=rows)]
     for run in all_runs():
         own = civa_runs.products(config, run["variant"])

@@ -17,6 +17,7 @@ from torch import Tensor
 from civa.consensus.alignment import MIDDLE_ANGSTROM, best_poses, refine, superpose
 from civa.consensus.expectation import Maximum, PoseSearch, maximise
 from civa.consensus.fourier import interpolator
+from civa.consensus.half_sets import half_sets
 from civa.consensus.heterogeneity import UNDIVIDED, Split, split
 from civa.consensus.poses import grid_spacing_deg, shift_grid
 from civa.consensus.reconstruction import (
@@ -268,16 +269,17 @@ def _to_full_resolution(
     reference: Tensor, subtomograms: Subtomograms, setup: Setup, plan: Plan
 ) -> tuple[Average, Aligned]:
     """Align two half-sets by themselves, from an average (e, e, e) at the coarse scale."""
-    ends = [HalfSet(subtomograms[half::2], reference) for half in (0, 1)]
+    members = half_sets(len(subtomograms), subtomograms.imaging.tomogram)
+    ends = [HalfSet(subtomograms[half], reference) for half in members]
     spacing = grid_spacing_deg(plan.fine_rotations) / 2
     for _ in range(2):  # the second search begins with a reference of its own half-set
         ends = [_searched(half, setup, plan, spacing) for half in ends]
     average, ends = _refined(ends, setup, plan, spacing)
     centres = np.empty_like(subtomograms.centres)
     rotations = torch.empty(len(subtomograms), 3, 3, device=setup.device)
-    for start, half in enumerate(ends):
-        centres[start::2] = half.subtomograms.centres
-        rotations[start::2] = half.rotations
+    for numbers, half in zip(members, ends, strict=True):
+        centres[numbers] = half.subtomograms.centres
+        rotations[numbers] = half.rotations
     return average, Aligned(replace(subtomograms, centres=centres), rotations)
 
 

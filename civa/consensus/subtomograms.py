@@ -36,14 +36,20 @@ class Imaging:
         (n,) number of its tomogram's in `Optics.acquisitions`.
     defocus_um
         (n,), or None where the contrast transfer is not known.
+    tomogram
+        (n,) number of its tomogram, or None where it is not known.
     """
 
     acquisition: NDArray[np.int64]
     defocus_um: NDArray[np.float64] | None = None
+    tomogram: NDArray[np.int64] | None = None
 
     def __getitem__(self, numbers: NDArray | slice) -> "Imaging":
-        defocus = None if self.defocus_um is None else self.defocus_um[numbers]
-        return Imaging(self.acquisition[numbers], defocus)
+        return Imaging(
+            self.acquisition[numbers],
+            None if self.defocus_um is None else self.defocus_um[numbers],
+            None if self.tomogram is None else self.tomogram[numbers],
+        )
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What is wrong, or strange, in files of a user: where it is, and what to do."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 Severity = Literal["error", "warning", "advice"]
+LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "advice": logging.INFO}
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Finding:
         said = f"{', '.join(where)}: {self.value}"
         said += f": expected {self.expected}" if self.expected else ""
         return said + (f"; {self.remedy}" if self.remedy else "")
+
+    @property
+    def level(self) -> int:
+        """The level at which it is logged."""
+        return LEVELS[self.severity]
 
     def columns(self) -> dict[str, str]:
         """Return the fields as text, blank where there is nothing."""

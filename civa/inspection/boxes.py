@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from civa.data.boxes import Boxes
 from civa.data.findings import Finding, FindingError
 from civa.data.own_table import check_own_table
 from civa.data.split import split_counts
 from civa.data.volume import standardize
-from civa.inspection.contrast import contrast_of
+from civa.inspection.contrast import TELLING, Contrast, contrast_of
 from civa.inspection.inspection import EXAMPLES, Inspection, spread_rows
 
 
@@ -23,7 +24,7 @@ def inspect_boxes(
     fractions: Sequence[float],
     voxel_size_angstrom: float | None = None,
     box_voxels: int | None = None,
-    invert_contrast: bool = False,
+    invert_contrast: bool | None = None,
     deep: bool = False,
 ) -> Inspection:
     """Look at all that a table of boxes names: every header, and the voxels of some or all.
@@ -53,14 +54,13 @@ def inspect_boxes(
         return found
     source.first = there[0]
     readable = [number for number in there if _tried(found, source.check_geometry, number)]
-    masks = _read(found, source, rows, readable, deep=deep, sign=-1 if invert_contrast else 1)
+    examples, masks = _read(found, source, rows, readable, deep=deep)
     counts = rows["class"].value_counts(sort=False)
     found.summary = (
         f"{len(rows)} volumes, {len(counts)} classes ({', '.join(map(str, counts))}), "
         f"{source.edge}³ at {source.stored.voxel_size_angstrom:g} Å, {masks} with masks"
     )
-    if source.edge <= source.stored.edge:  # padded boxes are mostly of one value
-        found.findings += check_contrast(table, found, invert_contrast=invert_contrast)
+    turn_bright(table, found, examples, invert_contrast)
     return found
 
 
@@ -79,17 +79,43 @@ def check_counts(path: Path, classes: pd.Series, fractions: Sequence[float]) -> 
     return findings
 
 
-def check_contrast(path: Path, found: Inspection, *, invert_contrast: bool) -> list[Finding]:
-    """Compare the contrast of boxes with what it is said to be."""
-    if not found.examples:
-        return []
-    contrast = contrast_of(np.concatenate(list(found.examples.values())))
-    if not (contrast.is_told and contrast.is_dark):
-        return []
-    value = f"protein looks dark (confidence {contrast.confidence:.1f})"
-    value += " once contrast is inverted" if invert_contrast else ""
-    remedy = f"set invert_contrast: {str(not invert_contrast).lower()}, or look at the picture"
-    return [Finding("warning", path, value, "bright protein", remedy)]
+def turn_bright(
+    path: Path, found: Inspection, examples: dict[str, NDArray[np.float32]], invert: bool | None
+) -> None:
+    """Keep examples with protein bright, and compare its contrast with what it is said to be.
+
+    Parameters
+    ----------
+    examples
+        Class -> some of its boxes (m, d, h, w), as they are stored.
+    invert
+        Whether protein is said to be dark; None where nothing is said.
+    """
+    if not examples:
+        return
+    boxes = np.concatenate(list(examples.values()))
+    contrast = contrast_of(boxes.mean(axis=0, dtype=np.float64))
+    is_dark = contrast.is_dark and contrast.is_told if invert is None else invert
+    found.examples = {name: -some if is_dark else some for name, some in examples.items()}
+    found.findings += _check_contrast(path, contrast, invert, of=len(boxes))
+
+
+def _check_contrast(
+    path: Path, contrast: Contrast, invert: bool | None, *, of: int
+) -> list[Finding]:
+    figure = f"confidence {contrast.confidence:.1f}, {TELLING:g} is asked"
+    look = "look at the picture: are particles in the middle?"
+    what = "dark" if contrast.is_dark else "bright"
+    if contrast.is_told and invert is None:
+        return [Finding("advice", path, f"protein is {what} (measured, {figure})")]
+    if contrast.is_told and contrast.is_dark != invert:
+        remedy = f"leave invert_contrast out, or set it to {str(not invert).lower()}; {look}"
+        expected = f"{'dark' if invert else 'bright'} protein, as stated"
+        return [Finding("warning", path, f"protein looks {what} ({figure})", expected, remedy)]
+    if not contrast.is_told and invert is None:
+        value = f"{of} boxes do not tell whether protein is dark or bright ({figure})"
+        return [Finding("warning", path, value, "", f"state invert_contrast, and {look}")]
+    return []
 
 
 def _tried(found: Inspection, look: Callable[[int], object], number: int) -> bool:
@@ -109,15 +135,15 @@ def _read(
     readable: Sequence[int],
     *,
     deep: bool,
-    sign: int,
-) -> int:
-    """Read boxes and masks, keep some of each class; return how many rows name a mask."""
+) -> tuple[dict[str, NDArray[np.float32]], int]:
+    """Read boxes and masks; return some boxes of each class, and how many rows name a mask."""
     of_class = defaultdict(list)
     for number in readable:
         of_class[rows["class"].iloc[number]].append(number)
     masked = rows["mask"] != "" if "mask" in rows else pd.Series(False, index=rows.index)
     shown = {name: set(spread_rows(numbers, EXAMPLES)) for name, numbers in of_class.items()}
     remarks, digests = defaultdict[str, int](int), dict[str, str]()
+    examples: dict[str, NDArray[np.float32]] = {}
     for name, numbers in of_class.items():
         kept = []
         for number in numbers if deep else sorted(shown[name]):
@@ -128,7 +154,7 @@ def _read(
                 found.findings.append(error.finding)
                 continue
             if number in shown[name]:
-                kept.append(sign * standardize(box[None])[0])
+                kept.append(standardize(box[None])[0])
             remarks[mask.remark if mask else ""] += 1
             identity = str(rows["id"].iloc[number])
             origin = digests.setdefault(hashlib.sha256(box.tobytes()).hexdigest(), identity)
@@ -139,10 +165,10 @@ def _read(
                 warned = Finding("warning", source.table, value, "", remedy, line, identity)
                 found.findings.append(warned)
         if kept:
-            found.examples[name] = np.stack(kept)
+            examples[name] = np.stack(kept)
     found.findings += [
         Finding("warning", source.table, f"{count} masks looked at: {remark}")
         for remark, count in remarks.items()
         if remark
     ]
-    return int(masked.sum())
+    return examples, int(masked.sum())

@@ -34,13 +34,13 @@ class Contrast:
         return self.confidence >= TELLING
 
 
-def contrast_of(boxes: NDArray) -> Contrast:
-    """Tell the contrast of particles near the middle of boxes (n, d, h, w).
+def contrast_of(mean_box: NDArray) -> Contrast:
+    """Tell the contrast of particles near the middle of boxes from their mean (d, h, w).
 
     The mean box shows what all have in common; it is judged within the middle half, which
     particles reach into and most neighbours do not.
     """
-    mean = ndimage.gaussian_filter(boxes.mean(axis=0, dtype=np.float64), SMOOTHING_VOXELS)
+    mean = ndimage.gaussian_filter(mean_box.astype(np.float64), SMOOTHING_VOXELS)
     edge = mean.shape[0]
     middle = (slice(edge // 4, edge - edge // 4),) * 3
     apart = mean - np.median(mean)

@@ -62,10 +62,7 @@ class Geometry:
 
 def measure_geometry(tomogram: Tomogram) -> Geometry:
     """Measure tilt axis and range of a tomogram from the mean power of windows of 64^3 voxels."""
-    power = mean_power(tomogram)
-    if len(power) < SMALLEST or not power.any():
-        return Geometry(0.0, (-90.0, 90.0), float("nan"))
-    return geometry_of(power)
+    return geometry_of(mean_power(tomogram))
 
 
 def mean_power(tomogram: Tomogram) -> NDArray[np.float64]:
@@ -75,17 +72,26 @@ def mean_power(tomogram: Tomogram) -> NDArray[np.float64]:
     """
     shape = np.asarray(tomogram.shape)
     edge = int(min(WINDOW, *shape)) // 2 * 2
-    taper = np.hanning(edge + 2)[1:-1]
-    ball = taper[:, None, None] * taper[None, :, None] * taper
     power = np.zeros((edge,) * 3)
     for corner in _corners(shape, edge):
-        box = tomogram.window(corner, corner + edge).astype(np.float64)
-        box -= box.mean()
-        spread = box.std()
-        if spread > 0:
-            box = np.clip(box / spread, -5, 5)  # gold outshines everything
-            power += np.abs(np.fft.fftn(box * ball)) ** 2
-    return np.fft.fftshift(power)
+        power += box_power(tomogram.window(corner, corner + edge))
+    return power
+
+
+def box_power(box: NDArray) -> NDArray[np.float64]:
+    """Power spectrum (n, n, n) of a box that a window ends smoothly, frequency 0 in the middle.
+
+    It does not depend on the box's scale; a constant one has none.
+    """
+    edge = box.shape[0]
+    taper = np.hanning(edge + 2)[1:-1]
+    ball = taper[:, None, None] * taper[None, :, None] * taper
+    centred = box - box.mean(dtype=np.float64)
+    spread = float(centred.std())
+    if spread == 0:
+        return np.zeros(box.shape)
+    clipped = np.clip(centred / spread, -5, 5)  # gold outshines everything
+    return np.asarray(np.fft.fftshift(np.abs(np.fft.fftn(clipped * ball)) ** 2))
 
 
 def _corners(shape: NDArray[np.int64], edge: int) -> NDArray[np.int64]:
@@ -99,8 +105,13 @@ def _corners(shape: NDArray[np.int64], edge: int) -> NDArray[np.int64]:
 
 
 def geometry_of(power: NDArray[np.float64]) -> Geometry:
-    """Find the empty double wedge in a mean power spectrum (n, n, n), frequency 0 in the middle."""
+    """Find the empty double wedge in a mean power spectrum (n, n, n), frequency 0 in the middle.
+
+    Nothing is known of one that is too small, or empty.
+    """
     edge = power.shape[0]
+    if edge < SMALLEST or not power.any():
+        return Geometry(0.0, (-90.0, 90.0), float("nan"))
     axis = (np.arange(edge) - edge // 2) / (edge / 2)  # shares of Nyquist
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
     radius = np.sqrt(z**2 + y**2 + x**2)

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,19 @@ from scipy.spatial import KDTree
 
 from civa.data.findings import Finding, Severity
 from civa.data.volume import standardize
-from civa.inspection.boxes import check_contrast, check_counts
+from civa.inspection.acquisition import Observed, Stated, check_acquisition
+from civa.inspection.boxes import check_counts, turn_bright
 from civa.inspection.geometry import measure_geometry
 from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_by, spread_rows
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
 from civa.tomograms.boxes import MOST_INSIDE, check_box, cut_box, lie_inside
+from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_angles
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
 VIEWS = 3  # tomograms in a picture
 PLANES = 5  # of a slice: their mean shows particles that one hides in noise
-AXIS_TOLERANCE_DEG = 10  # of the tilt axis: the wedge that averaging assumes is off by as much
 PARTS = 3  # of a split: each needs a tomogram of its own
 
 
@@ -38,12 +39,15 @@ class Cutting:
         Of a box; the voxel size of the first tomogram where it is None.
     tomogram_voxel_size_angstrom
         Overrides the headers.
+    stated, tilt_files
+        How tomograms were taken, and files that say it.
     """
 
     box_voxels: int = 32
     voxel_size_angstrom: float | None = None
     tomogram_voxel_size_angstrom: float | None = None
-    invert_contrast: bool = False
+    stated: Stated = field(default_factory=Stated)
+    tilt_files: Sequence[Path] = ()
     pad: bool = False
 
 
@@ -113,8 +117,7 @@ def inspect_positions(
         expected = f"{PARTS} or more, so that training, validation and test share none"
         remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
         found.findings.append(Finding("warning", source, value, expected, remedy))
-    _look(found, source, cut, files, extents, cutting, size, folder, deep=deep)
-    found.findings += check_contrast(source, found, invert_contrast=cutting.invert_contrast)
+    _Look(found, source, cut, files, extents, cutting, size).run(folder, deep=deep)
     return found
 
 
@@ -174,80 +177,90 @@ def _twice(source: Path, table: pd.DataFrame) -> list[Finding]:
     return findings
 
 
-def _geometry(source: Path, name: str, opened: Tomogram) -> Finding:
-    """Say how a tomogram was tilted, as its voxels show it."""
-    geometry = measure_geometry(opened)
-    if not geometry.is_known:
-        value = f"tomogram '{name}' is too small or too empty to measure its tilts"
-        return Finding("advice", source, value)
-    if not geometry.is_measured:
-        value = (
-            f"tomogram '{name}' has no missing wedge (power there {geometry.emptiness:.2f} of "
-            "the rest)"
-        )
-        remedy = "give the raw or CTF-corrected tomogram, not one that was denoised or filled"
-        return Finding("warning", source, value, "", remedy)
-    first, last = geometry.tilts_deg
-    value = (
-        f"tomogram '{name}' was tilted from {first:.0f} to {last:.0f}° about an axis "
-        f"{geometry.axis_deg:.0f}° from y (measured, to 3°)"
-    )
-    if abs(geometry.axis_deg) > AXIS_TOLERANCE_DEG:
-        remedy = "averaging takes the axis for y: turn the tomogram and its list"
-        return Finding("warning", source, value, "an axis along y", remedy)
-    remedy = f"set average.max_tilt_deg: {min(abs(first), abs(last)):.0f}, if it is not stated"
-    return Finding("advice", source, value, "", remedy)
+@dataclass(frozen=True)
+class _Look:
+    """A look at the voxels: some boxes of every class, and slices of a few tomograms.
 
+    Attributes
+    ----------
+    table
+        The particles whose boxes are to be cut.
+    size
+        Edge of a box's voxels, Å.
+    """
 
-def _look(
-    found: Inspection,
-    source: Path,
-    table: pd.DataFrame,
-    files: dict[str, Path],
-    extents: dict[str, Extent],
-    cutting: Cutting,
-    size: float,
-    folder: Path | None,
-    *,
-    deep: bool,
-) -> None:
-    """Cut some boxes of every class, and slices of a few tomograms with their particles."""
-    shown = {
-        row
-        for rows in rows_by(table, "class").values()
-        for row in spread_rows(rows.tolist(), EXAMPLES)
-    }
-    boxes: dict[str, list[NDArray[np.float32]]] = {}
-    for number, (name, rows) in enumerate(rows_by(table, "tomogram").items()):
-        some = [row for row in rows.tolist() if deep or row in shown]
-        if not some and number >= VIEWS:
-            continue
-        voxel = extents[name].voxel_size_angstrom
-        centres = table[ANGSTROM].to_numpy(dtype=np.float64)[:, ::-1] / voxel
-        with contextlib.ExitStack() as opening:
-            try:
-                room = folder or Path(tempfile.gettempdir())
-                plain = opening.enter_context(unpacked(files[name], room))
-                opened = Tomogram.open(plain, voxel_size_angstrom=voxel)
-            except ValueError as error:
-                found.findings.append(Finding("error", files[name], str(error)))
+    found: Inspection
+    source: Path
+    table: pd.DataFrame
+    files: dict[str, Path]
+    extents: dict[str, Extent]
+    cutting: Cutting
+    size: float
+
+    def run(self, folder: Path | None, *, deep: bool) -> None:
+        """Look at all boxes, or at those that are shown; keep what is wrong, boxes and slices."""
+        classes = rows_by(self.table, "class").values()
+        shown = {row for rows in classes for row in spread_rows(rows.tolist(), EXAMPLES)}
+        boxes: dict[str, list[NDArray[np.float32]]] = {}
+        for number, (name, rows) in enumerate(rows_by(self.table, "tomogram").items()):
+            some = [row for row in rows.tolist() if deep or row in shown]
+            if not some and number >= VIEWS:
                 continue
-            for row in some:
-                box = cut_box(opened, centres[row], cutting.box_voxels, size)
-                wrong = check_box(files[name], str(table["id"].iloc[row]), box)
-                found.findings += wrong
-                if wrong or row not in shown:
+            with contextlib.ExitStack() as opening:
+                try:
+                    opened = self._opened(opening, name, folder or Path(tempfile.gettempdir()))
+                except ValueError as error:
+                    self.found.findings.append(Finding("error", self.files[name], str(error)))
                     continue
-                box = standardize(box[None])[0]
-                boxes.setdefault(str(table["class"].iloc[row]), []).append(
-                    -box if cutting.invert_contrast else box
-                )
-            if number < VIEWS:
-                found.findings.append(_geometry(source, name, opened))
-                edge = cutting.box_voxels * size / voxel
-                classes = table["class"].to_numpy(dtype=np.str_)[rows]
-                found.views.append(_view(name, opened, centres[rows], classes, edge))
-    found.examples = {name: np.stack(some) for name, some in boxes.items()}
+                for row in some:
+                    box = self._box(opened, name, row)
+                    if box is not None and row in shown:
+                        boxes.setdefault(str(self.table["class"].iloc[row]), []).append(box)
+                if number < VIEWS:
+                    self._tilts(name, opened)
+                    self._view(name, opened, rows)
+        examples = {name: np.stack(some) for name, some in boxes.items()}
+        turn_bright(self.source, self.found, examples, self.cutting.stated.invert_contrast)
+
+    def _opened(self, opening: contextlib.ExitStack, name: str, room: Path) -> Tomogram:
+        plain = opening.enter_context(unpacked(self.files[name], room))
+        voxel = self.extents[name].voxel_size_angstrom
+        return Tomogram.open(plain, voxel_size_angstrom=voxel)
+
+    def _centres(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Centres (n, 3) z, y, x in voxels of a tomogram."""
+        voxel = self.extents[name].voxel_size_angstrom
+        places = self.table[ANGSTROM].iloc[rows].to_numpy(dtype=np.float64)
+        return np.asarray(places[:, ::-1] / voxel)
+
+    def _box(self, opened: Tomogram, name: str, row: int) -> NDArray[np.float32] | None:
+        """Return a box, mean 0 and standard deviation 1, or None where something is wrong."""
+        centre = self._centres(name, np.array([row]))[0]
+        box = cut_box(opened, centre, self.cutting.box_voxels, self.size)
+        wrong = check_box(self.files[name], str(self.table["id"].iloc[row]), box)
+        self.found.findings += wrong
+        return None if wrong else standardize(box[None])[0]
+
+    def _tilts(self, name: str, opened: Tomogram) -> None:
+        """Compare the tilts that a tomogram's voxels show with what is said of them."""
+        try:
+            told = match_tilt_files([name], self.cutting.tilt_files).get(name)
+            angles = None if told is None else read_tilt_angles(told)
+        except ValueError as error:
+            self.found.findings.append(Finding("error", self.source, str(error)))
+            return
+        observed = Observed(
+            name=name,
+            voxel_size_angstrom=opened.voxel_size_angstrom,
+            geometry=measure_geometry(opened),
+            tilt_angles_deg=angles,
+        )
+        self.found.findings += check_acquisition(self.source, observed, self.cutting.stated)
+
+    def _view(self, name: str, opened: Tomogram, rows: NDArray[np.int64]) -> None:
+        edge = self.cutting.box_voxels * self.size / opened.voxel_size_angstrom
+        classes = self.table["class"].to_numpy(dtype=np.str_)[rows]
+        self.found.views.append(_view(name, opened, self._centres(name, rows), classes, edge))
 
 
 def _view(

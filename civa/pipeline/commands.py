@@ -12,6 +12,7 @@ SECTIONS = {
     "simulate": ("simulation",),
     "import": ("import",),
     "list-particles": ("extract",),
+    "measure-tomograms": ("extract",),
     "extract": ("extract",),
     "split": ("split",),
     "train-classifier": ("classifier",),

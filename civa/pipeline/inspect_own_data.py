@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from civa.data.findings import Finding
+from civa.inspection.acquisition import stated_of
 from civa.inspection.boxes import inspect_boxes
 from civa.inspection.inspection import Inspection
 from civa.inspection.lists import Cutting, inspect_positions
@@ -26,14 +27,21 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
     """
     fractions = (defaults("split") | settings(values, "split", dataset))["fractions"]
     if own_data.is_imported(values, dataset):
-        told = {k: v for k, v in settings(values, "import", dataset).items() if k != "table"}
-        table = own_data.table(values, dataset)
-        return inspect_boxes(table, fractions=fractions, deep=deep, **told)
+        told = settings(values, "import", dataset)
+        return inspect_boxes(
+            own_data.table(values, dataset),
+            fractions=fractions,
+            voxel_size_angstrom=told.get("voxel_size_angstrom"),
+            box_voxels=told.get("box_voxels"),
+            invert_contrast=told.get("invert_contrast"),
+            deep=deep,
+        )
     told = settings(values, "extract", dataset)
     lists = own_data.lists(values, dataset)
     classes: list[str | None] = [*own_data.list_classes(values, dataset)] or [None] * len(lists)
     try:
         files = own_data.tomograms(values, dataset)
+        tilt_files = own_data.tilt_files(values, dataset)
         positions = reading(values, dataset, files).table(list(zip(lists, classes, strict=True)))
     except ValueError as error:
         return Inspection([Finding("error", lists[0], str(error))])
@@ -41,7 +49,13 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
         box_voxels=told.get("box_voxels", defaults("extract")["box_voxels"]),
         voxel_size_angstrom=told.get("voxel_size_angstrom"),
         tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
-        invert_contrast=told.get("invert_contrast", False),
+        stated=stated_of(
+            told.get("tilt_range_deg"),
+            told.get("tilt_axis_deg"),
+            told.get("ctf_state"),
+            told.get("invert_contrast"),
+        ),
+        tilt_files=tilt_files,
         pad=told.get("edges") == "pad",
     )
     return inspect_positions(

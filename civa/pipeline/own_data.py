@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 Config = Mapping[str, Any]
 
-# Endings of tomograms in a folder that is given as a whole.
+# Endings of tomograms, and of tilt angles, in a folder that is given as a whole.
 TOMOGRAM_ENDINGS = (".mrc", ".map", ".rec")
+TILT_ENDINGS = (".tlt", ".rawtlt", ".mdoc", ".star", ".tomostar")
 PACKED_ENDINGS = (".gz", ".bz2")
 UNKNOWN_BOX_VOXELS = 32  # of boxes that cannot be read: their import will name them
 
@@ -98,7 +99,7 @@ def _named(
 ) -> tuple[Path, ...]:
     from civa.tomograms.names import tomograms_of  # pandas: not for other plans
 
-    there = _files(given)
+    there = _files("tomograms", given, TOMOGRAM_ENDINGS)
     files = {name: Path(file).expanduser() for name, file in stated}
     found: dict[Path, None] = {}
     unknown = set(files)
@@ -114,8 +115,14 @@ def _named(
     return tuple(found)
 
 
-def _files(given: Iterable[str]) -> list[Path]:
-    """Return the tomograms of folders, patterns and paths, sorted.
+def tilt_files(config: Config, dataset: str) -> list[Path]:
+    """Return the files of tilt angles of a data set; none where none are given."""
+    given = config["datasets"][dataset]["extract"].get("tilt_files")
+    return [] if given is None else _files("tilt_files", _several(given), TILT_ENDINGS)
+
+
+def _files(key: str, given: Iterable[str], endings: Sequence[str]) -> list[Path]:
+    """Return the files of folders, patterns and paths, sorted; of folders, those of some endings.
 
     Raises
     ------
@@ -126,16 +133,17 @@ def _files(given: Iterable[str]) -> list[Path]:
     for text in given:
         path = Path(text).expanduser()
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if is_tomogram(file))
+            inside = sorted(file for file in path.iterdir() if _ends(file, endings))
         elif path.exists():
             inside = [path]
         else:  # a pattern
             anchor = Path(path.anchor)
             inside = sorted(anchor.glob(str(path.relative_to(anchor))))
         if not inside:
+            what, expected = key.replace("_", " "), ", ".join(endings)
             raise ValueError(
-                f"tomograms: {text} is no file, folder or pattern that holds tomograms (expected "
-                f"files that end in {', '.join(TOMOGRAM_ENDINGS)}, also compressed)"
+                f"{key}: {text} is no file, folder or pattern that holds {what} (expected files "
+                f"that end in {expected}, also compressed)"
             )
         found |= dict.fromkeys(inside)
     for path in found:
@@ -145,8 +153,12 @@ def _files(given: Iterable[str]) -> list[Path]:
 
 def is_tomogram(file: Path) -> bool:
     """Tell by its name whether a file in a folder may be a tomogram."""
+    return _ends(file, TOMOGRAM_ENDINGS)
+
+
+def _ends(file: Path, endings: Sequence[str]) -> bool:
     plain = file.with_suffix("") if file.suffix in PACKED_ENDINGS else file
-    return plain.suffix.lower() in TOMOGRAM_ENDINGS and not file.name.startswith(".")
+    return plain.suffix.lower() in endings and not file.name.startswith(".")
 
 
 def volume_count(config: Config, dataset: str) -> int:

@@ -81,6 +81,7 @@ COSTS = {
     "simulate": Cost(150, 450, 0.4, 0.06),
     "collect": Cost(100, 100, 0.3, 0.003),
     "import_volumes": Cost(100, 100, TABLES_MB, 0.01),
+    "measure_tomograms": Cost(150, 200, TABLES_MB, 0.01),
     "extract": Cost(150, 200, TABLES_MB, 0.01),
     "split": Cost(200, 0, 0, 0),
     "train_classifier": Cost(350, 250, TABLES_MB, 0.008, activations_mb=200, epochs=24, gpu=True),

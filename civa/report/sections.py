@@ -144,10 +144,17 @@ def _cost_rows(measured: pd.DataFrame) -> list[tuple[str, str, str, str]]:
     return [(stage, f"{n:d}", duration(s), memory(m)) for stage, n, s, m in lines]
 
 
-def input_list(found: Mapping[Path, str]) -> Markup:
-    """List files that no stage made, and the SHA-256 of their content."""
+def input_list(found: Mapping[Path, str], tomograms: Mapping[str, pd.DataFrame]) -> Markup:
+    """List files that no stage made, the SHA-256 of their content, and own tomograms.
+
+    Parameters
+    ----------
+    tomograms
+        Data set -> what is known of its tomograms, a row per quantity.
+    """
     files = [(path.as_posix(), content) for path, content in sorted(found.items())]
-    return render("inputs", files=files)
+    known = [(name, list(table.itertuples(index=False))) for name, table in tomograms.items()]
+    return render("inputs", files=files, tomograms=known)
 
 
 def software(versions: Mapping[str, Sequence[str]], config: str) -> Markup:

@@ -24,7 +24,7 @@ from civa.data.imaging import (
     read_defocus,
     states_tilts,
 )
-from civa.data.particles import ParticleSet
+from civa.data.particles import ParticleSet, read_tomograms
 from civa.data.stack import Stack, open_volumes
 from civa.optics import RAW, STATES, Microscope, TiltRange
 from civa.training.loop import set_up_torch
@@ -93,7 +93,7 @@ def run(
     defocus = _defocus(data, particles)
     assumed = _assumed(data, max_tilt_deg, ctf_state, defocus_known=defocus is not None)
     acquisitions, numbers = read_acquisitions(data.table, assumed)
-    imaging = Imaging(numbers, defocus)
+    imaging = Imaging(numbers, defocus, _tomograms(data))
     optics = Optics(stack.voxel_size_angstrom, acquisitions, microscope)
     setup = Setup(optics, window_for(stack.shape[1], radius_voxels), device)
     train = data.parts["train"]
@@ -122,6 +122,12 @@ def run(
         spectra=spectra,
         averages_record=averages_record,
     )
+
+
+def _tomograms(data: ParticleSet) -> NDArray[np.int64] | None:
+    """Return the number (n,) of every volume's tomogram, where the table names it."""
+    names = read_tomograms(data.table)
+    return None if names is None else np.unique(names, return_inverse=True)[1]
 
 
 def _assumed(

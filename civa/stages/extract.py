@@ -14,6 +14,7 @@ from civa.data.findings import raise_errors
 from civa.data.particles import UNANNOTATED, read_particles, with_labels
 from civa.data.stack import write_batches
 from civa.data.volume import standardize
+from civa.inspection.acquisition import DARK, read_properties, with_acquisition
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent, number_columns
 from civa.tomograms.boxes import MOST_INSIDE, check_box, cut_box, lie_inside
@@ -28,6 +29,7 @@ EDGES = ("leave-out", "pad")
 def run(
     positions: Path,
     tomograms: tuple[Path, ...],
+    properties: Path,
     *,
     volumes: Path,
     masks: Path,
@@ -36,9 +38,8 @@ def run(
     voxel_size_angstrom: float | None = None,
     tomogram_voxel_size_angstrom: float | None = None,
     edges: str = "leave-out",
-    invert_contrast: bool = False,
 ) -> None:
-    """Cut a box around every position, at sub-voxel precision.
+    """Cut a box around every position, at sub-voxel precision, with protein bright.
 
     Where the voxels of boxes are larger than a tomogram's, an anti-alias filter takes out what they
     cannot hold.  Voxel ``box_voxels // 2`` of a box lies at the position.
@@ -49,12 +50,15 @@ def run(
         CSV table of the particles, a row each: id, class, tomogram, position in Å.
     tomograms
         Tomograms that the table names, MRC of any mode; also compressed.
+    properties
+        CSV table of the tomograms, as the stage `measure-tomograms` writes it.
     volumes
         (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
     masks
         (n, d, h, w) ground truth, MRC stack of labels; -1 throughout, since there is none.
     particles
-        CSV table of the volumes, a row each: id, class, label, tomogram, position in Å.
+        CSV table of the volumes, a row each: id, class, label, tomogram, position in Å; range and
+        axis of the tilts, and CTF state where it is known.
     """
     if edges not in EDGES:
         raise ValueError(f"edges must be one of {EDGES} (got '{edges}')")
@@ -67,6 +71,7 @@ def run(
     kept = _inside(positions, listed, extents, box_voxels, size, pad=edges == "pad")
     table = with_labels(listed[kept].reset_index(drop=True))
     _check_classes(listed, table)
+    known = read_properties(properties, listed["tomogram"].unique())
     shape = (len(table), *(box_voxels,) * 3)
     with (
         write_batches(volumes, shape, np.float32, voxel_size_angstrom=size) as boxes,
@@ -75,14 +80,14 @@ def run(
         for name, rows in table.groupby("tomogram", sort=False).indices.items():
             with unpacked(files[str(name)], volumes.parent) as plain:
                 opened = Tomogram.open(plain, voxel_size_angstrom=tomogram_voxel_size_angstrom)
+                sign = -1 if known[str(name)]["contrast"] == DARK else 1
                 centres = _centres(positions, table.iloc[rows], opened.voxel_size_angstrom)
                 for row, centre in zip(rows, centres, strict=True):
                     cut = cut_box(opened, centre, box_voxels, size)
                     raise_errors(check_box(files[str(name)], str(table["id"].iloc[row]), cut))
-                    box = standardize(cut[None])
-                    boxes[row : row + 1] = -box if invert_contrast else box
-                    labels[row : row + 1] = np.full(box.shape, UNANNOTATED, dtype=np.int8)
-    write_csv(particles, table)
+                    boxes[row : row + 1] = sign * standardize(cut[None])
+                    labels[row : row + 1] = np.full((1, *cut.shape), UNANNOTATED, dtype=np.int8)
+    write_csv(particles, with_acquisition(table, table["tomogram"].tolist(), known))
 
 
 def _check_classes(listed: pd.DataFrame, table: pd.DataFrame) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,31 @@ from civa.data.boxes import BOX_MULTIPLE, Boxes
 from civa.data.files import write_csv
 from civa.data.findings import raise_errors
 from civa.data.own_table import check_own_table
-from civa.data.particles import UNANNOTATED, with_labels
+from civa.data.particles import UNANNOTATED, read_tomograms, with_labels
 from civa.data.stack import write_batches
 from civa.data.volume import standardize
+from civa.inspection.acquisition import (
+    BRIGHT,
+    DARK,
+    SAMPLE,
+    MeanBox,
+    Observed,
+    Property,
+    Stated,
+    as_table,
+    check_acquisition,
+    stated_of,
+    values_of,
+    with_acquisition,
+)
+from civa.inspection.acquisition import (
+    properties as properties_of,
+)
+from civa.inspection.inspection import rows_by, spread_rows
 
 logger = logging.getLogger(__name__)
+
+UNNAMED = "all boxes"  # the tomogram of boxes whose table names none
 
 
 def run(
@@ -26,17 +48,21 @@ def run(
     volumes: Path,
     masks: Path,
     particles: Path,
+    properties: Path,
     voxel_size_angstrom: float | None = None,
     box_voxels: int | None = None,
-    invert_contrast: bool = False,
+    tilt_range_deg: tuple[float, ...] = (),
+    tilt_axis_deg: float | None = None,
+    ctf_state: str | None = None,
+    invert_contrast: bool | None = None,
 ) -> dict[str, str]:
     """Import sub-tomograms that a table lists.
 
     Columns: ``id``, ``class``, ``path`` (a file relative to the table's folder, or ``N@file`` for
     the N-th volume of a stack) and, optionally, ``mask`` (blank where there is none),
     ``mask_label`` (its value for the particle, of a label map), ``tomogram`` (volumes of one stay
-    together in the split) and ``defocus_um``.  Files are MRC, also compressed, or EM.  Protein must
-    be bright; ``--invert-contrast`` turns dark protein bright.
+    together in the split), ``defocus_um``, ``tilt_min_deg``, ``tilt_max_deg``, ``tilt_axis_deg``
+    and ``ctf_state``.  Files are MRC, also compressed, or EM.  Dark protein is turned bright.
 
     Parameters
     ----------
@@ -47,12 +73,15 @@ def run(
     masks
         (n, d, h, w) ground truth, MRC stack of labels; -1 where there is none.
     particles
-        CSV table of the volumes, a row each: id, class, label.
+        CSV table of the volumes, a row each: id, class, label; range and axis of the tilts.
+    properties
+        CSV table of the tomograms, a row per quantity: value, source, confidence.
 
     Returns
     -------
     SHA-256 of every box and mask, for the record of what was read.
     """
+    stated = stated_of(tilt_range_deg, tilt_axis_deg, ctf_state, invert_contrast)
     rows, findings = check_own_table(table)
     raise_errors(findings)
     for finding in findings:
@@ -61,7 +90,12 @@ def run(
     source = Boxes(table, rows, voxel_size_angstrom, box_voxels)
     _say_edge(table, source)
     written, size = (len(source), *(source.edge,) * 3), source.stored.voxel_size_angstrom
-    sign = -1 if invert_contrast else 1
+    names = _tomograms(rows)
+    is_stated = voxel_size_angstrom is not None
+    known = as_table(list(_properties(source, names, stated, voxel_size_stated=is_stated)))
+    write_csv(properties, known)
+    values = values_of(known)
+    signs = [-1 if values[name]["contrast"] == DARK else 1 for name in names]
     remarks, digests = Counter[str](), list[str]()
     with (
         write_batches(volumes, written, np.float32, voxel_size_angstrom=size) as boxes,
@@ -70,7 +104,7 @@ def run(
         for row, label in enumerate(rows["label"]):
             box = source.read(row)
             digests.append(hashlib.sha256(box.tobytes()).hexdigest())
-            boxes[row : row + 1] = sign * standardize(box[None])
+            boxes[row : row + 1] = signs[row] * standardize(box[None])
             mask = source.mask(row)
             remarks[mask.remark if mask else "none"] += 1
             labels[row : row + 1] = _labelled(
@@ -79,13 +113,55 @@ def run(
     for remark, count in remarks.items():
         if remark not in ("", "none"):
             logger.warning("%d masks: %s", count, remark)
-    rows = _with_copies(table, rows, digests)
+    rows = with_acquisition(_with_copies(table, rows, digests), names, values)
     write_csv(particles, rows.drop(columns=["mask", "mask_label"], errors="ignore"))
     annotated = len(rows) - remarks["none"]
     logger.info(
         "%d volumes of %d classes, %d with a mask", len(rows), rows["label"].max(), annotated
     )
     return source.digests()
+
+
+def _tomograms(rows: pd.DataFrame) -> list[str]:
+    """Return the tomogram (n,) of every box: one for all, where the table names none."""
+    return read_tomograms(rows) or [UNNAMED] * len(rows)
+
+
+def _properties(
+    source: Boxes, names: Sequence[str], stated: Stated, *, voxel_size_stated: bool
+) -> Iterator[Property]:
+    """Tell from some boxes of every tomogram how it was taken, and what was done to it."""
+    means = {name: MeanBox(source.edge) for name in names}
+    for name, rows in rows_by(pd.DataFrame({"tomogram": names}), "tomogram").items():
+        for row in spread_rows(rows.tolist(), SAMPLE):
+            means[name].add(source.read(row))
+    everywhere = sum(means.values(), start=MeanBox(source.edge))
+    is_padded = source.edge > source.stored.edge
+    for name, mean in means.items():
+        observed = Observed(
+            name=name,
+            voxel_size_angstrom=source.stored.voxel_size_angstrom,
+            geometry=None if is_padded else mean.geometry,
+            contrast=mean.contrast,
+        )
+        for finding in check_acquisition(source.table, observed, stated):
+            logger.log(finding.level, "%s", finding)
+        found = properties_of(
+            observed, stated, everywhere.contrast, voxel_size_stated=voxel_size_stated
+        )
+        yield from (_bright_unless_told(one) for one in found)
+
+
+def _bright_unless_told(one: Property) -> Property:
+    """Take protein for bright, as RELION has it, where boxes do not tell it."""
+    if one.quantity != "contrast" or one.value:
+        return one
+    logger.warning(
+        "boxes of %s do not tell whether protein is dark or bright (%s): it is taken for bright; "
+        "state import.invert_contrast",
+        *(one.tomogram, one.confidence),
+    )
+    return replace(one, value=BRIGHT)
 
 
 def _say_edge(table: Path, source: Boxes) -> None:

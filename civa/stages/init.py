@@ -56,12 +56,15 @@ datasets:
       # list_voxel_size_angstrom: 2.5     # of the positions, where a list does not state it
       box_voxels: 32              # 1.5 times the particle's diameter, or more
       # voxel_size_angstrom: 10   # of the boxes; if left out, that of the first tomogram
-      invert_contrast: true       # protein is dark in tomograms of IMOD, Warp and AreTomo
+      # What is left out is measured; results/{name}/tomograms.csv says what was found:
+      # invert_contrast: true     # protein is dark, as in tomograms of IMOD, Warp and AreTomo
+      # tilt_range_deg: [-60, 60]
+      # tilt_files: tilts         # .tlt, .rawtlt, .mdoc or .star, named like the tomograms
+      # ctf_state: raw            # or phase-flipped, ctf-multiplied, deconvolved; not measured
       # edges: pad                # keep boxes that reach beyond their tomogram
 
 classifier: {{epochs: 24}}
 iva: {{width: 32, epochs: 6}}
-# average: {{max_tilt_deg: 60}}   # of your tilt series about y; else it is assumed, with a warning
 """
 
 

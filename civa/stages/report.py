@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from civa.data.files import read_json, write_text
@@ -25,6 +26,7 @@ def run(
     ledgers: tuple[Path, ...] = (),
     figures: tuple[Path, ...] = (),
     products: tuple[Path, ...] = (),
+    tomograms: tuple[Path, ...] = (),
     *,
     out: Path,
     config: str,
@@ -46,6 +48,8 @@ def run(
         PNG figures to show.
     products
         Products whose records name inputs and software.
+    tomograms
+        CSV tables of own tomograms: results/DATASET/tomograms.csv.
     out
         HTML page.
     config
@@ -70,7 +74,7 @@ def run(
         "tables": report.score_tables(layouts(lines, settings)),
         "figures": report.figures(figures),
         "cost": report.cost_tables(benchmarked, datasets),
-        "inputs": report.input_list(_inputs(products)),
+        "inputs": report.input_list(_inputs(products), _tomograms(tomograms)),
         "software": report.software(_versions(products), config),
     }
     write_text(out, html_page(datasets, sections))
@@ -78,6 +82,12 @@ def run(
 
 def _inputs(products: Iterable[Path]) -> dict[Path, str]:
     return {path: content for product in products for path, content in leaves(product).items()}
+
+
+def _tomograms(tables: Iterable[Path]) -> dict[str, pd.DataFrame]:
+    return {
+        path.parent.name: pd.read_csv(path, dtype=str, keep_default_na=False) for path in tables
+    }
 
 
 def _versions(products: Iterable[Path]) -> dict[str, list[str]]:

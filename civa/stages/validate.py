@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 # Identifiers of the Protein Data Bank, the present and the coming ones.
 PDB_ID = re.compile(r"[0-9][a-z0-9]{3}|pdb_[0-9]{5}[a-z0-9]{3}", re.IGNORECASE)
 MOST_SAID = 50  # findings in the log; a table of thousands of missing boxes is told by a few
-LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "advice": logging.INFO}
 
 
 def run(
@@ -78,7 +77,7 @@ def run(
             _check_simulated(values, dataset)
     all_findings = [finding for one in found.values() for finding in one.findings]
     for finding in all_findings[:MOST_SAID]:
-        logger.log(LEVELS[finding.severity], "%s: %s", finding.severity, finding)
+        logger.log(finding.level, "%s: %s", finding.severity, finding)
     if len(all_findings) > MOST_SAID:
         logger.warning("and %d more: --findings lists all", len(all_findings) - MOST_SAID)
     if findings is not None:

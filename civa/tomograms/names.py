@@ -8,7 +8,9 @@ from civa.data.particles import NOTHING
 from civa.particle_lists.particle_list import ParticleList
 
 # Endings that programs give to one and the same tilt series and its tomogram.
-ENDINGS = re.compile(r"\.(mrc|mrcs|map|rec|st|ali|em|tomostar|star|mod|gz|bz2|hdf)$", re.IGNORECASE)
+ENDINGS = re.compile(
+    r"\.(mrc|mrcs|map|rec|st|ali|em|tomostar|star|mod|gz|bz2|hdf|tlt|rawtlt|mdoc)$", re.IGNORECASE
+)
 # What stands around a name: the voxel size (Warp), binning, and RELION 5's "rec_".
 DECORATION = re.compile(
     r"^rec_|_(?:\d+\.\d+Apx?|bin\d+|rec|full|half[12]|even|odd)$", re.IGNORECASE
@@ -101,7 +103,7 @@ def match_tomograms(
     found: dict[str, Path] = {}
     missing: list[str] = []
     for name in dict.fromkeys(names):
-        meant = [stated[name]] if stated and name in stated else _meant(name, files)
+        meant = [stated[name]] if stated and name in stated else files_meant(name, files)
         if len(meant) > 1:
             raise ValueError(
                 f"tomogram '{name}' may be any of {[str(file) for file in meant[:5]]}: name the "
@@ -121,7 +123,8 @@ def match_tomograms(
     return found
 
 
-def _meant(name: str, files: Sequence[Path]) -> list[Path]:
+def files_meant(name: str, files: Sequence[Path]) -> list[Path]:
+    """Return the files that a name may mean; see `match_tomograms`."""
     for reading in (bare, undecorated):
         meant = [file for file in files if reading(file.name) == reading(name)]
         if meant:

@@ -1,5 +1,6 @@
 """Positions in tomograms: what is wrong with them is said before a box is cut."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from civa.cli import main
 from civa.data.volume import write_volume
+from civa.inspection.acquisition import Stated
 from civa.inspection.inspection import Inspection
 from civa.inspection.lists import Cutting, inspect_positions
 
@@ -40,9 +42,11 @@ def two_classes(count: int) -> list[str]:
     return ["a" if i % 2 else "b" for i in range(count)]
 
 
-def inspected(folder: Path, rows: pd.DataFrame, **cutting: bool) -> Inspection:
+def inspected(
+    folder: Path, rows: pd.DataFrame, *, pad: bool = False, **stated: object
+) -> Inspection:
     files = {"t": folder / "t.mrc"}
-    plan = Cutting(box_voxels=16, **cutting)
+    plan = Cutting(box_voxels=16, pad=pad, stated=Stated(**stated))
     return inspect_positions(Path("list.star"), rows, files, plan, fractions=FRACTIONS)
 
 
@@ -69,21 +73,33 @@ def test_a_good_list_is_told_back_with_examples_and_a_view(tmp_path: Path) -> No
     assert "tomogram 't' has no missing wedge" in filled  # its noise is white
 
 
-@pytest.mark.parametrize(
-    ("sign", "inverted", "is_warned"),
-    [(-1, False, True), (1, False, False), (-1, True, False), (1, True, True)],
-)
-def test_contrast_is_compared_with_what_it_is_said_to_be(
-    tmp_path: Path, sign: float, inverted: bool, is_warned: bool
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("inverted", [None, False, True])
+def test_contrast_is_measured_and_compared_with_what_it_is_said_to_be(
+    tmp_path: Path, sign: float, inverted: bool | None
 ) -> None:
     places = grid()
     tomogram(tmp_path / "t.mrc", places, sign=sign)
     rows = table(places, **{"class": two_classes(len(places))})
     found = inspected(tmp_path, rows, invert_contrast=inverted)
-    warned = [text for text in said(found, "warning") if "protein looks dark" in text]
-    assert bool(warned) == is_warned
-    if is_warned:
-        assert f"set invert_contrast: {str(not inverted).lower()}" in warned[0]
+    middle = np.mean([boxes[:, 8, 8, 8].mean() for boxes in found.examples.values()])
+    what = "dark" if sign < 0 else "bright"
+    if inverted is None:
+        assert any(f"protein is {what} (measured, " in text for text in said(found, "advice"))
+        assert middle > 1
+    warned = [text for text in said(found, "warning") if "protein looks" in text]
+    assert bool(warned) == (inverted is not None and inverted != (sign < 0))
+    if warned:
+        assert f"protein looks {what} (confidence " in warned[0]
+        assert f"or set it to {str(not inverted).lower()}" in warned[0]
+
+
+def test_boxes_that_do_not_tell_their_contrast_say_so(tmp_path: Path) -> None:
+    places = grid()
+    tomogram(tmp_path / "t.mrc", places, sign=0)
+    rows = table(places, **{"class": two_classes(len(places))})
+    texts = said(inspected(tmp_path, rows), "warning")
+    assert any(re.search(r"boxes do not tell .*4\.5 is asked\); state inv", text) for text in texts)
 
 
 def test_positions_in_another_unit_are_an_error(tmp_path: Path) -> None:
@@ -100,9 +116,9 @@ def test_boxes_beyond_the_edge_are_counted(tmp_path: Path) -> None:
     tomogram(tmp_path / "t.mrc", places)
     places = np.vstack([places, [[3.0, 40, 20], [50, 40, 38]]])
     rows = table(places, **{"class": two_classes(len(places))})
-    (text,) = said(inspected(tmp_path, rows), "advice")
+    text, _ = said(inspected(tmp_path, rows), "advice")
     assert "2 boxes reach beyond tomogram 't'; they are left out" in text
-    (text,) = said(inspected(tmp_path, rows, pad=True), "advice")
+    text, _ = said(inspected(tmp_path, rows, pad=True), "advice")
     assert "they are padded" in text
 
 
@@ -148,8 +164,8 @@ def test_a_picture_and_a_table_of_findings_by_the_command_line(tmp_path: Path) -
     assert main(arguments) == 0
     assert files["picture.png"].read_bytes()[:4] == b"\x89PNG"
     listed = pd.read_csv(files["findings.csv"])
-    assert set(listed["severity"]) == {"warning"}  # one tomogram, and dark protein
-    assert listed["remedy"].str.contains("invert_contrast: true").any()
+    assert set(listed["severity"]) == {"warning", "advice"}  # one tomogram, and dark protein
+    assert listed["value"].str.contains("protein is dark (measured", regex=False).any()
 
 
 @pytest.mark.parametrize("given", [[], ["--table", "a.csv", "--lists", "b.star"]])

@@ -29,7 +29,9 @@ SMALL = yaml.safe_load((ROOT / "tests" / "small.yaml").read_text())
 SCHEMA = read_schema()
 
 # Keys of a section that none of its stages takes: they say what there is to be read.
-NOT_SETTINGS = {"table", "folder", "download", "lists", "tomograms", "tomogram_table"}
+NOT_SETTINGS = {
+    *("table", "folder", "download", "lists", "tomograms", "tomogram_table", "tilt_files"),
+}
 # Settings that the rules give, or that keep their default; not of the configuration.
 GIVEN_BY_RULES = {
     *("seed", "threads", "gpu", "shard", "name"),

@@ -359,7 +359,7 @@ def test_a_figure_that_nobody_knows_is_shown_by_its_name() -> None:
 def test_missing_parts_are_said_in_a_sentence() -> None:
     for section in (
         *(quality({}), score_tables([]), figures([]), cost_tables(costs([]), ["mine"])),
-        input_list({}),
+        input_list({}, {}),
     ):
         assert re.fullmatch(r"<p>[A-Z].*\.</p>", section)
 
@@ -409,10 +409,20 @@ def test_a_data_set_that_is_called_like_a_seed_is_no_seed(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("count", "is_folded"), [(1, False), (25, False), (26, True)])
 def test_long_lists_of_inputs_are_folded(count: int, is_folded: bool) -> None:
-    found = Page(input_list({Path(f"boxes/{i}<b>.mrc"): "0" * 64 for i in range(count)}))
+    found = Page(input_list({Path(f"boxes/{i}<b>.mrc"): "0" * 64 for i in range(count)}, {}))
     assert ("details" in found.names) == is_folded
     assert found.text.count("0" * 64) == count
     assert "boxes/0<b>.mrc" in found.text
+
+
+def test_what_is_known_of_own_tomograms_is_shown_with_its_source() -> None:
+    row = ("TS_<1>", "tilt_min_deg", "-54.0", "measured", "to 3 degrees")
+    columns = ("tomogram", "quantity", "value", "source", "confidence")
+    known = pd.DataFrame([row], columns=columns)
+    found = Page(input_list({Path("a.mrc"): "0" * 64}, {"mine": known}))
+    assert "mine: what is known of its tomograms" in found.text
+    for cell in row:
+        assert cell in found.text
 
 
 def test_mixed_versions_are_pointed_out() -> None:

@@ -67,7 +67,10 @@ def boxes(folder: Path, name: str) -> np.ndarray:
     listed = ["list-particles", "--lists", str(folder / name), *given, "--out"]
     assert main([*listed, str(folder / "p.csv"), "--class-values", *values]) == 0
     out = folder / f"out_{name}"
-    cut = ["extract", "--positions", str(folder / "p.csv"), *given, "--invert-contrast"]
+    known = str(folder / "tomograms.csv")
+    given += ["--positions", str(folder / "p.csv")]
+    assert main(["measure-tomograms", *given, "--out", known]) == 0
+    cut = ["extract", *given, "--properties", known]
     products = {"volumes": "v.mrcs", "masks": "m.mrcs", "particles": "p.csv"}
     flags = [word for flag, file in products.items() for word in (f"--{flag}", str(out / file))]
     assert main([*cut, *flags]) == 0
@@ -86,6 +89,15 @@ def test_three_dialects_give_identical_boxes_of_the_right_classes(
         stacks.append(boxes(tmp_path, name))
     np.testing.assert_array_equal(stacks[0], stacks[1])
     np.testing.assert_array_equal(stacks[0], stacks[2])
+
+    known = pd.read_csv(tmp_path / "tomograms.csv").set_index("quantity")
+    truth = {"tilt_min_deg": -54, "tilt_max_deg": 60, "tilt_axis_deg": 0}
+    for name, value in truth.items():
+        measured = float(known.loc[name, "value"])
+        print(f"{name}: {measured:g} measured ({known.loc[name, 'confidence']}), {value} in truth")
+        assert abs(measured - value) <= 3
+    print(f"contrast: {known.loc['contrast', 'value']} ({known.loc['contrast', 'confidence']})")
+    assert known.loc["contrast", ["value", "source"]].tolist() == ["dark", "measured"]
 
     cut = pd.read_csv(tmp_path / "out_a.star" / "p.csv", dtype={"class": str})
     assert set(cut["class"]) == set(CLASSES)

@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from civa.cli import main
+from civa.data.imaging import read_acquisitions
 from civa.data.particles import UNANNOTATED, read_particles, read_tomograms
 from civa.data.stack import Stack, read_stack, write_stack
 from civa.data.volume import standardize, write_volume
+from civa.optics import TiltRange, missing_wedge
 
 Runner = tuple[int, str]
 
@@ -54,6 +56,7 @@ def run(folder: Path, *flags: str) -> Runner:
             ("volumes", "volumes.mrcs"),
             ("masks", "masks.mrcs"),
             ("particles", "particles.csv"),
+            ("properties", "tomograms.csv"),
         )
     ]
     log = folder.parent / "log.txt"
@@ -110,6 +113,47 @@ def test_dark_protein_can_be_turned_bright(folder: Path) -> None:
     assert run(folder, "--invert-contrast")[0] == 0
     inverted = read_stack(folder.parent / "out" / "volumes.mrcs")
     np.testing.assert_allclose(inverted, -upright, atol=1e-6)
+
+
+def with_particle(seed: int, sign: float, edge: int = 32) -> NDArray[np.float32]:
+    """Noise tilted from -50 to 66 degrees, and a particle in its middle."""
+    noise = np.random.default_rng(seed).normal(size=(edge,) * 3)
+    noise[12:20, 12:20, 12:20] += 0.6 * sign
+    wedge = missing_wedge(edge, TiltRange(-50, 66))
+    return np.fft.ifftn(np.fft.fftn(noise) * wedge).real.astype(np.float32)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_contrast_and_tilts_of_boxes_are_measured(folder: Path, sign: float) -> None:
+    rows = [f"{i},{'xy'[i % 2]},box{i}.mrc,t{i % 2}" for i in range(24)]
+    for i in range(len(rows)):
+        write_volume(folder / f"box{i}.mrc", with_particle(i, sign), voxel_size_angstrom=10)
+    table(folder, *rows, header="id,class,path,tomogram")
+    assert run(folder)[0] == 0
+    out = folder.parent / "out"
+    assert (
+        read_stack(out / "volumes.mrcs")[:, 12:20, 12:20, 12:20].mean(axis=0) > 0.2
+    ).mean() > 0.9
+    known = pd.read_csv(out / "tomograms.csv").set_index(["tomogram", "quantity"])
+    for name in ("t0", "t1"):
+        assert known.loc[(name, "contrast"), "value"] == ("dark" if sign < 0 else "bright")
+        assert known.loc[(name, "contrast"), "source"] == "measured"
+    acquisitions, numbers = read_acquisitions(read_particles(out / "particles.csv"))
+    assert len(acquisitions) <= 2
+    assert (numbers[::2] == numbers[0]).all()
+    for one in acquisitions:
+        assert one.tilts.first_deg == pytest.approx(-50, abs=3)
+        assert one.tilts.last_deg == pytest.approx(66, abs=3)
+        assert one.tilts.axis_deg == pytest.approx(0, abs=2)
+
+
+def test_what_a_table_says_of_tilts_is_kept(folder: Path) -> None:
+    header = "id,class,path,tilt_min_deg,tilt_max_deg"
+    table(folder, "1,x,a.mrc,-40,50", "2,y,b.rec,-60,60", header=header)
+    assert run(folder, "--ctf-state", "raw")[0] == 0
+    found, _ = read_acquisitions(read_particles(folder.parent / "out" / "particles.csv"))
+    assert [one.tilts for one in found] == [TiltRange(-40, 50), TiltRange(-60, 60)]
+    assert {one.ctf_state for one in found} == {"raw"}
 
 
 def test_a_stated_voxel_size_overrides_the_headers(folder: Path) -> None:

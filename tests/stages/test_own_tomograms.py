@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from civa.cli import main
+from civa.data.imaging import Acquisition, read_acquisitions
+from civa.data.particles import read_particles
 from civa.data.stack import Stack, read_stack
+from civa.optics import TiltRange
 
 VOXEL = 10.0
 SHAPE = (48, 96, 80)  # z, y, x
@@ -195,15 +198,21 @@ def listed(folder: Path, *lists: str, flags: tuple[str, ...] = ()) -> pd.DataFra
     return pd.read_csv(out, dtype={"id": str, "class": str, "tomogram": str})
 
 
-def extracted(folder: Path, *flags: str) -> tuple[int, str]:
+def extracted(folder: Path, *flags: str, dark: bool = True) -> tuple[int, str]:
     """Cut boxes at the positions that were listed; return the status and the log."""
     tomograms = sorted(map(str, (folder / "my tomograms").iterdir()))
+    given = ["--positions", str(folder / "positions.csv"), "--tomograms", *tomograms]
+    given += ["--box-voxels", "16", "--log", str(folder / "extract.txt")]
+    contrast = "--invert-contrast" if dark else "--no-invert-contrast"
+    known = str(folder / "tomograms.csv")
+    log = folder / "extract.txt"
+    if main(["measure-tomograms", *given, contrast, "--out", known]):
+        return 1, log.read_text(encoding="utf-8")
     products = {"volumes": "volumes.mrcs", "masks": "masks.mrcs", "particles": "particles.csv"}
-    arguments = ["extract", "--positions", str(folder / "positions.csv"), "--tomograms", *tomograms]
+    arguments = ["extract", *given, "--properties", known]
     for name, file in products.items():
         arguments += [f"--{name}", str(folder / file)]
-    log = folder / "extract.txt"
-    status = main([*arguments, "--box-voxels", "16", *flags, "--log", str(log)])
+    status = main([*arguments, *flags])
     return status, log.read_text(encoding="utf-8")
 
 
@@ -221,7 +230,7 @@ def test_every_program_gives_the_same_particles_and_boxes(folder: Path, name: st
     found = Rotation.from_quat(table[[f"quaternion_{axis}" for axis in "xyzw"]])
     assert (found.inv() * TURNS).magnitude().max() < 1e-3
 
-    status, log = extracted(folder, "--invert-contrast")
+    status, log = extracted(folder)
     assert status == 0
     assert "4 boxes of 16^3 voxels of 10 Å" in log
     assert "1 boxes reach beyond their tomogram and are left out" in log
@@ -237,14 +246,62 @@ def test_every_program_gives_the_same_particles_and_boxes(folder: Path, name: st
 def test_boxes_of_larger_voxels_keep_the_middle(folder: Path) -> None:
     csv(folder / "a.csv")
     assert isinstance(listed(folder, "a.csv"), pd.DataFrame)
-    status, log = extracted(folder, "--voxel-size-angstrom", "13.28", "--edges", "pad")
+    grid = ("--voxel-size-angstrom", "13.28", "--edges", "pad")
+    status, log = extracted(folder, *grid, dark=False)
     assert status == 0
     assert "5 boxes of 16^3 voxels of 13.28 Å" in log
     stack = Stack.open(folder / "volumes.mrcs")
     assert (len(stack), round(stack.voxel_size_angstrom, 2)) == (5, 13.28)
     for box in stack[:]:
-        assert np.unravel_index(box.argmin(), box.shape) == (8, 8, 8)  # dark, as it was not turned
+        assert np.unravel_index(box.argmin(), box.shape) == (
+            8,
+            8,
+            8,
+        )  # said to be bright: left
     assert (read_stack(folder / "masks.mrcs") == -1).all()
+
+
+def test_what_is_known_of_a_tomogram_stands_in_a_table_and_beside_every_box(folder: Path) -> None:
+    csv(folder / "a.csv")
+    listed(folder, "a.csv")
+    (folder / "TS_7.tlt").write_text("-63\n0\n51\n")
+    given = ["--positions", str(folder / "positions.csv"), "--box-voxels", "16", "--tomograms"]
+    given += map(str, (folder / "my tomograms").iterdir())
+    told = ["--tilt-files", str(folder / "TS_7.tlt"), "--ctf-state", "phase-flipped"]
+    out = folder / "tomograms.csv"
+    assert main(["measure-tomograms", *given, *told, "--out", str(out)]) == 0
+    known = pd.read_csv(out, dtype=str).set_index("quantity")
+    assert set(known["tomogram"]) == {"TS_7_10.00Apx"}
+    assert known["value"].to_dict() == {
+        **{"voxel_size_angstrom": "10", "contrast": "dark", "ctf_state": "phase-flipped"},
+        **{"tilt_min_deg": "-63.0", "tilt_max_deg": "51.0", "tilt_axis_deg": "0.0"},
+    }
+    assert known["source"].to_dict() == {
+        **{"voxel_size_angstrom": "file", "contrast": "measured", "ctf_state": "stated"},
+        **{"tilt_min_deg": "file", "tilt_max_deg": "file", "tilt_axis_deg": "assumed"},
+    }
+    products = {"volumes": "v.mrcs", "masks": "m.mrcs", "particles": "p.csv"}
+    flags = [word for name, file in products.items() for word in (f"--{name}", str(folder / file))]
+    assert main(["extract", *given, "--properties", str(out), *flags]) == 0
+    (acquisition,), numbers = read_acquisitions(read_particles(folder / "p.csv"))
+    assert acquisition == Acquisition(TiltRange(-63, 51), "phase-flipped")
+    assert (numbers == 0).all()
+    assert (read_stack(folder / "v.mrcs")[:, 8, 8, 8] > 3).all()  # dark blobs, turned bright
+
+
+def test_contrast_that_voxels_do_not_tell_is_asked_for(folder: Path) -> None:
+    csv(folder / "a.csv")
+    listed(folder, "a.csv")
+    (plain,) = (folder / "my tomograms").iterdir()
+    with mrcfile.open(plain, "r+") as mrc:
+        mrc.set_data(np.random.default_rng(1).normal(size=SHAPE).astype(np.float32))
+    log, out = folder / "l.txt", folder / "tomograms.csv"
+    arguments = ["measure-tomograms", "--positions", str(folder / "positions.csv")]
+    arguments += ["--box-voxels", "16", "--tomograms", str(plain), "--log", str(log)]
+    assert main([*arguments, "--out", str(out)]) == 1
+    last = log.read_text(encoding="utf-8").splitlines()[-1]
+    assert "4.5 are asked): state invert_contrast: true where it is dark, as in" in last
+    assert not out.exists()
 
 
 def test_compressed_tomograms_are_read_and_left_alone(folder: Path) -> None:

@@ -44,6 +44,7 @@ def imported(folder: Path, table: str, *flags: str) -> tuple[int, str]:
     log, out = folder.parent / "log.txt", folder.parent / "out"
     arguments = ["import", "--table", str(folder / table), "--volumes", str(out / "volumes.mrcs")]
     arguments += ["--masks", str(out / "masks.mrcs"), "--particles", str(out / "particles.csv")]
+    arguments += ["--properties", str(out / "tomograms.csv")]
     status = main([*arguments, *flags, "--log", str(log)])
     return status, log.read_text(encoding="utf-8")
 

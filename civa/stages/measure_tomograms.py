@@ -1,0 +1,110 @@
+"""Tomograms and positions in them -> how each tomogram was taken, and what was done to it."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from civa.data.files import write_csv
+from civa.data.findings import raise_errors
+from civa.data.particles import read_particles
+from civa.inspection.acquisition import (
+    SAMPLE,
+    MeanBox,
+    Observed,
+    as_table,
+    ask_for_contrast,
+    check_acquisition,
+    properties,
+    stated_of,
+)
+from civa.inspection.geometry import measure_geometry
+from civa.inspection.inspection import rows_by, spread_rows
+from civa.particle_lists.coordinates_csv import ANGSTROM
+from civa.particle_lists.particle_list import number_columns
+from civa.tomograms.boxes import check_box, cut_box, lie_inside
+from civa.tomograms.names import by_name
+from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_angles
+from civa.tomograms.tomogram import Tomogram, unpacked
+
+logger = logging.getLogger(__name__)
+
+
+def run(
+    positions: Path,
+    tomograms: tuple[Path, ...],
+    tilt_files: tuple[Path, ...] = (),
+    *,
+    out: Path,
+    box_voxels: int = 32,
+    voxel_size_angstrom: float | None = None,
+    tomogram_voxel_size_angstrom: float | None = None,
+    tilt_range_deg: tuple[float, ...] = (),
+    tilt_axis_deg: float | None = None,
+    ctf_state: str | None = None,
+    invert_contrast: bool | None = None,
+) -> None:
+    """Tell tilt range, tilt axis, contrast, voxel size and CTF state of every tomogram.
+
+    What is stated goes before what a file says, that before what voxels show; the table says which
+    it was, and how far to trust it.
+
+    Parameters
+    ----------
+    positions
+        CSV table of the particles, a row each: id, class, tomogram, position in Å.
+    tomograms
+        Tomograms that the table names, MRC of any mode; also compressed.
+    tilt_files
+        Tilt angles, a file per tomogram and named like it: .tlt, .rawtlt, .mdoc, .star, .tomostar.
+    out
+        CSV table of the tomograms, a row per quantity: value, source, confidence.
+    """
+    stated = stated_of(tilt_range_deg, tilt_axis_deg, ctf_state, invert_contrast)
+    listed = read_particles(positions)
+    files = by_name(tomograms)
+    told = match_tilt_files(files, tilt_files)
+    observed, everywhere = list[Observed](), MeanBox(box_voxels)
+    for name, rows in rows_by(listed, "tomogram").items():
+        with unpacked(files[name], out.parent) as plain:
+            opened = Tomogram.open(plain, voxel_size_angstrom=tomogram_voxel_size_angstrom)
+            size = voxel_size_angstrom or opened.voxel_size_angstrom
+            own = MeanBox(box_voxels)
+            for identity, centre in _sample(positions, listed.iloc[rows], opened, box_voxels, size):
+                box = cut_box(opened, centre, box_voxels, size)
+                raise_errors(check_box(files[name], identity, box))
+                own.add(box)
+            geometry = measure_geometry(opened)
+        everywhere += own
+        found = Observed(
+            name=name,
+            voxel_size_angstrom=opened.voxel_size_angstrom,
+            geometry=geometry,
+            contrast=own.contrast,
+            tilt_angles_deg=read_tilt_angles(told[name]) if name in told else None,
+        )
+        for finding in check_acquisition(positions, found, stated):
+            logger.log(finding.level, "%s", finding)
+        observed.append(found)
+    is_stated = tomogram_voxel_size_angstrom is not None
+    known = [
+        one
+        for found in observed
+        for one in properties(found, stated, everywhere.contrast, voxel_size_stated=is_stated)
+    ]
+    ask_for_contrast(known)
+    write_csv(out, as_table(known))
+
+
+def _sample(
+    positions: Path, listed: pd.DataFrame, opened: Tomogram, box_voxels: int, size: float
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield ids and centres (3,) z, y, x in voxels of some boxes that lie within a tomogram."""
+    voxel = opened.voxel_size_angstrom
+    centres = number_columns(positions, listed, ANGSTROM)[:, ::-1] / voxel
+    whole = np.flatnonzero(lie_inside(centres, opened.shape, box_voxels, size / voxel))
+    for row in spread_rows(whole.tolist(), SAMPLE):
+        yield str(listed["id"].iloc[row]), centres[row]

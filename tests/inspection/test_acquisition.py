@@ -1,0 +1,145 @@
+"""What is known of a tomogram: value, source and confidence; what is stated goes first."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from civa.data.files import write_csv
+from civa.inspection.acquisition import (
+    Observed,
+    Stated,
+    as_table,
+    ask_for_contrast,
+    check_acquisition,
+    properties,
+    read_properties,
+    stated_of,
+)
+from civa.inspection.contrast import Contrast
+from civa.inspection.geometry import Geometry
+
+WEDGE = Geometry(axis_deg=2.0, tilts_deg=(-54.0, 60.0), emptiness=0.11)
+FILLED = Geometry(axis_deg=40.0, tilts_deg=(-20.0, 30.0), emptiness=0.8)
+UNKNOWN = Geometry(0.0, (-90.0, 90.0), float("nan"))
+DARK, UNTOLD = Contrast(is_dark=True, confidence=9.0), Contrast(is_dark=False, confidence=2.0)
+SEEN = Observed("t", 10.0, geometry=WEDGE, contrast=DARK)
+
+
+def known(
+    observed: Observed, stated: Stated | None = None, all_boxes: Contrast | None = DARK
+) -> dict[str, tuple[str, str, str]]:
+    found = properties(observed, stated or Stated(), all_boxes, voxel_size_stated=False)
+    return {one.quantity: (one.value, one.source, one.confidence) for one in found}
+
+
+def test_what_is_not_stated_is_measured() -> None:
+    found = known(SEEN)
+    wedge = "power in the missing wedge 0.11 of the rest"
+    assert found == {
+        "voxel_size_angstrom": ("10", "file", "as the header has it"),
+        "tilt_min_deg": ("-54.0", "measured", f"to 3 degrees; {wedge}"),
+        "tilt_max_deg": ("60.0", "measured", f"to 3 degrees; {wedge}"),
+        "tilt_axis_deg": ("2.0", "measured", f"to 2 degrees; {wedge}"),
+        "contrast": ("dark", "measured", "9.0 standard deviations, from its own boxes"),
+        "ctf_state": ("raw", "assumed", "none: voxels do not tell it"),
+    }
+
+
+def test_what_is_stated_goes_before_what_is_measured() -> None:
+    stated = stated_of([-50, 66], -3.0, "phase-flipped", False)
+    found = known(SEEN, stated)
+    values = {name: (value, source) for name, (value, source, _) in found.items()}
+    assert values["tilt_min_deg"] == ("-50.0", "stated")
+    assert values["tilt_max_deg"] == ("66.0", "stated")
+    assert values["tilt_axis_deg"] == ("-3.0", "stated")
+    assert values["contrast"] == ("bright", "stated")
+    assert values["ctf_state"] == ("phase-flipped", "stated")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_tilt_files_go_before_voxels_which_tell_their_sign(sign: int) -> None:
+    angles = sign * np.array([-51.0, -3.0, 0.0, 63.0])
+    first, source, confidence = known(replace(SEEN, tilt_angles_deg=angles))["tilt_min_deg"]
+    assert (first, source) == ("-51.0", "file")
+    assert confidence.startswith("4 tilts")
+    assert ("sign turned" in confidence) == (sign < 0)
+    blind = replace(SEEN, tilt_angles_deg=angles, geometry=FILLED)
+    assert float(known(blind)["tilt_min_deg"][0]) == angles.min()
+
+
+@pytest.mark.parametrize(
+    ("geometry", "why"),
+    [(FILLED, "wedge 0.80 of the rest"), (UNKNOWN, "too few voxels"), (None, "none")],
+)
+def test_without_a_wedge_tilts_are_assumed(geometry: Geometry | None, why: str) -> None:
+    found = known(replace(SEEN, geometry=geometry))
+    for name, value in (("tilt_min_deg", "-60.0"), ("tilt_max_deg", "60.0")):
+        assert found[name][:2] == (value, "assumed")
+        assert why in found[name][2]
+    assert found["tilt_axis_deg"] == ("0.0", "assumed", "none")
+
+
+def test_contrast_that_one_tomogram_does_not_tell_is_that_of_all_or_asked_for() -> None:
+    unsure = replace(SEEN, contrast=UNTOLD)
+    value, source, confidence = known(unsure)["contrast"]
+    assert (value, source) == ("dark", "measured")
+    assert confidence == "9.0 standard deviations, from the boxes of all tomograms"
+    found = properties(unsure, Stated(), UNTOLD, voxel_size_stated=True)
+    with pytest.raises(ValueError, match=r"tomogram 't' \(none: 2.0 .*4.5.*state invert_contrast"):
+        ask_for_contrast(found)
+    ask_for_contrast(properties(unsure, Stated(), DARK, voxel_size_stated=True))
+
+
+@pytest.mark.parametrize(
+    ("stated", "severity"),
+    [
+        (Stated(), "advice"),
+        (Stated(tilt_range_deg=(-56, 58)), "advice"),
+        (Stated(tilt_range_deg=(-60, 54)), "advice"),  # 6 degrees: measured to 3
+        (Stated(tilt_range_deg=(-60, 40)), "warning"),
+        (Stated(tilt_axis_deg=90.0), "warning"),
+        (Stated(tilt_axis_deg=-85.0, tilt_range_deg=(-54, 60)), "warning"),
+    ],
+)
+def test_what_is_stated_is_compared_with_the_voxels(stated: Stated, severity: str) -> None:
+    (finding,) = check_acquisition(Path("l.star"), SEEN, stated)
+    assert finding.severity == severity
+    assert "was tilted from -54 to 60° about an axis 2° from y" in str(finding)
+
+
+def test_a_filled_wedge_is_a_warning_with_its_figure() -> None:
+    (finding,) = check_acquisition(Path("l"), replace(SEEN, geometry=FILLED), Stated())
+    assert finding.severity == "warning"
+    assert "power there 0.80 of the rest, 0.4 and more is none" in finding.value
+
+
+def test_a_table_returns_what_was_not_assumed_and_the_tilts(tmp_path: Path) -> None:
+    other = replace(SEEN, name="u", geometry=FILLED, contrast=None)
+    found = [
+        one
+        for seen in (SEEN, other)
+        for one in properties(seen, Stated(), DARK, voxel_size_stated=False)
+    ]
+    write_csv(tmp_path / "t.csv", as_table(found))
+    back = read_properties(tmp_path / "t.csv", ["t", "u"])
+    assert back["u"]["tilt_max_deg"] == "60.0"
+    assert back["t"]["contrast"] == "dark"
+    assert "ctf_state" not in back["t"]
+    with pytest.raises(ValueError, match=r"does not state \['tilt_min_deg'.*of tomogram 'v'"):
+        read_properties(tmp_path / "t.csv", ["v"])
+    (tmp_path / "t.csv").write_text("tomogram,value\n")
+    with pytest.raises(ValueError, match=r"has no column \['quantity', 'source'\].*rerun"):
+        read_properties(tmp_path / "t.csv", [])
+
+
+@pytest.mark.parametrize("tilts", [[60, -60], [60], [-60, 0, 60]])
+def test_a_range_that_is_none_is_refused(tilts: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected the first and the last tilt"):
+        stated_of(tilts, None, None, None)
+
+
+def test_a_state_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected one of raw, phase-flipped"):
+        stated_of(None, None, "flipped", None)
