@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LARGEST_DEFOCUS_UM = 20  # more is none that a tomogram is taken at
 TILTS = ("tilt_min_deg", "tilt_max_deg")
-AXIS, STATE = "tilt_axis_deg", "ctf_state"
+AXIS, STATE, DEFOCUS = "tilt_axis_deg", "ctf_state", "defocus_um"
 LARGEST_DEG = 90
 
 
@@ -44,13 +44,13 @@ def read_defocus(particles: "pd.DataFrame") -> NDArray[np.float64] | None:
     """
     import pandas as pd
 
-    if "defocus_um" not in particles:
+    if DEFOCUS not in particles:
         return None
-    values = pd.to_numeric(particles["defocus_um"], errors="coerce").to_numpy(dtype=np.float64)
+    values = pd.to_numeric(particles[DEFOCUS], errors="coerce").to_numpy(dtype=np.float64)
     is_wrong = ~((values > 0) & (values < LARGEST_DEFOCUS_UM))
     wrong = particles["id"][is_wrong].tolist()
     if wrong:
-        found = particles["defocus_um"][is_wrong].iloc[0]
+        found = particles[DEFOCUS][is_wrong].iloc[0]
         in_angstrom = (values[is_wrong] >= 100 * LARGEST_DEFOCUS_UM).all()
         remedy = "divide by 10,000, since they look like Å" if in_angstrom else "correct it"
         raise ValueError(

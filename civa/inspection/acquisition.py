@@ -9,11 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from civa.data.findings import Finding
-from civa.data.imaging import AXIS, STATE, TILTS
+from civa.data.imaging import AXIS, DEFOCUS, STATE, TILTS
 from civa.data.volume import standardize
 from civa.inspection.contrast import TELLING, Contrast, contrast_of
 from civa.inspection.geometry import FILLED, Geometry, box_power, geometry_of
 from civa.optics import RAW, STATES, TiltRange
+from civa.tomograms.tilt_angles import TiltSeries
 
 ASSUMED = TiltRange()  # what most tilt series reach
 TOLERANCE_DEG = 6.0  # twice the accuracy of a measured end of a tilt range
@@ -32,7 +33,7 @@ class Property:
     ----------
     quantity
         ``voxel_size_angstrom``, ``tilt_min_deg``, ``tilt_max_deg``, ``tilt_axis_deg``,
-        ``contrast`` (of protein) or ``ctf_state``.
+        ``contrast`` (of protein), ``ctf_state`` or ``defocus_um``.
     source
         One of `SOURCES`: the configuration, a file of the user, the voxels, or nothing.
     confidence
@@ -95,15 +96,15 @@ class Observed:
         As the voxels show it; None where they were not looked at.
     contrast
         Of the boxes around its particles; None where there were none.
-    tilt_angles_deg
-        (t,) from a file of its tilt series; None where there is none.
+    series
+        What a file says of its tilt series; None where there is none.
     """
 
     name: str
     voxel_size_angstrom: float
     geometry: Geometry | None = None
     contrast: Contrast | None = None
-    tilt_angles_deg: NDArray[np.float64] | None = None
+    series: TiltSeries | None = None
 
 
 class MeanBox:
@@ -165,6 +166,7 @@ def properties(
         _axis(observed, stated),
         _contrast(observed, stated, all_boxes),
         _ctf_state(observed, stated),
+        *_defocus(observed),
     ]
 
 
@@ -173,9 +175,10 @@ def _tilts(observed: Observed, stated: Stated) -> list[Property]:
     measured = observed.geometry is not None and observed.geometry.is_measured
     if stated.tilt_range_deg is not None:
         (first, last), source, confidence = stated.tilt_range_deg, "stated", "as stated"
-    elif observed.tilt_angles_deg is not None:
-        first, last = observed.tilt_angles_deg.min(), observed.tilt_angles_deg.max()
-        source, confidence = "file", f"{len(observed.tilt_angles_deg)} tilts"
+    elif observed.series is not None:
+        angles = observed.series.angles_deg
+        first, last = angles.min(), angles.max()
+        source, confidence = "file", f"{len(angles)} tilts"
         if measured and _is_mirrored((first, last), observed.geometry):
             first, last = -last, -first
             confidence += ", their sign turned to that of the missing wedge"
@@ -237,6 +240,14 @@ def _ctf_state(observed: Observed, stated: Stated) -> Property:
         return Property(observed.name, STATE, stated.ctf_state, "stated", "as stated")
     confidence = "none: voxels do not tell it"
     return Property(observed.name, STATE, RAW, "assumed", confidence)
+
+
+def _defocus(observed: Observed) -> list[Property]:
+    if observed.series is None or observed.series.defocus_um is None:
+        return []
+    value = f"{observed.series.defocus_um:.2f}"
+    confidence = "median of the tilts up to 30 degrees"
+    return [Property(observed.name, DEFOCUS, value, "file", confidence)]
 
 
 def check_acquisition(source: Path, observed: Observed, stated: Stated) -> list[Finding]:
@@ -335,6 +346,6 @@ def with_acquisition(
     What the table states itself is kept.
     """
     columns = [*TILTS, AXIS]
-    columns += [STATE] if any(STATE in of_one for of_one in known.values()) else []
+    columns += [name for name in (STATE, DEFOCUS) if all(name in of for of in known.values())]
     missing = [column for column in columns if column not in table]
     return table.assign(**{column: [known[name][column] for name in names] for column in missing})

@@ -20,7 +20,7 @@ from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
 from civa.tomograms.boxes import MOST_INSIDE, check_box, cut_box, lie_inside
-from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_angles
+from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_series
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
@@ -245,7 +245,7 @@ class _Look:
         """Compare the tilts that a tomogram's voxels show with what is said of them."""
         try:
             told = match_tilt_files([name], self.cutting.tilt_files).get(name)
-            angles = None if told is None else read_tilt_angles(told)
+            series = None if told is None else read_tilt_series(told)
         except ValueError as error:
             self.found.findings.append(Finding("error", self.source, str(error)))
             return
@@ -253,7 +253,7 @@ class _Look:
             name=name,
             voxel_size_angstrom=opened.voxel_size_angstrom,
             geometry=measure_geometry(opened),
-            tilt_angles_deg=angles,
+            series=series,
         )
         self.found.findings += check_acquisition(self.source, observed, self.cutting.stated)
 

@@ -2,7 +2,8 @@
 
 Columns ``x_angstrom``, ``y_angstrom``, ``z_angstrom``, in Å from the middle of the first voxel, or
 ``x_voxel``, ``y_voxel``, ``z_voxel``, counted from 0; optionally ``tomogram`` and, for the rotation
-that turns the reference onto the particle, ``quaternion_x``, ``_y``, ``_z``, ``_w``.
+that turns the reference onto the particle, ``quaternion_x``, ``_y``, ``_z``, ``_w``; and
+``defocus_um`` in µm.
 """
 
 from pathlib import Path
@@ -54,4 +55,7 @@ def read(path: Path, table: pd.DataFrame) -> ParticleList:
         in_voxels=not in_angstrom,
         classes=as_names(table["class"]) if "class" in table else None,
         rotations=rotations,
+        defocus_um=number_columns(path, table, ["defocus_um"])[:, 0]
+        if "defocus_um" in table
+        else None,
     )

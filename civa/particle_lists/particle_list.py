@@ -51,6 +51,8 @@ class ParticleList:
         such column.
     rotations
         Of n: each turns the reference onto the particle, x, y, z; None where the file has none.
+    defocus_um
+        (n,) in µm, underfocus positive; None where the file has none.
     notes
         What was understood beyond the columns themselves, a sentence each.
     """
@@ -65,6 +67,7 @@ class ParticleList:
     in_voxels: bool = True
     classes: NDArray[np.str_] | None = None
     rotations: Rotation | None = None
+    defocus_um: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

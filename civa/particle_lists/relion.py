@@ -36,6 +36,7 @@ ORIGINS_PIXELS = [f"rlnOrigin{axis}" for axis in "XYZ"]
 ORIGINS_ANGSTROM = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
 ANGLES = [f"rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")]
 SUBTOMOGRAM_ANGLES = [f"rlnTomoSubtomogram{name}" for name in ("Rot", "Tilt", "Psi")]
+DEFOCUS_ANGSTROM = ["rlnDefocusU", "rlnDefocusV"]
 TOMOGRAM_NAMES = ("rlnTomoName", "rlnMicrographName")
 # Version -> column of the optics table that holds the size of a pixel of positions.
 PIXEL_SIZES = {
@@ -97,6 +98,7 @@ def read(path: Path, blocks: Blocks) -> ParticleList:
         unit_angstrom=None if frame == "fraction" else unit,
         in_voxels=frame == "corner",
         classes=as_names(table["rlnClassNumber"]) if "rlnClassNumber" in table else None,
+        defocus_um=_defocus(path, table),
         rotations=within if turned is None or within is None else turned * within,
         notes=notes,
     )
@@ -204,6 +206,17 @@ def _origins(
     if has(table, ORIGINS_PIXELS):
         return number_columns(path, table, ORIGINS_PIXELS)
     return np.zeros((len(table), 3))
+
+
+def _defocus(path: Path, table: pd.DataFrame) -> NDArray[np.float64] | None:
+    """Defocus (n,) in µm, the mean of both axes of astigmatism; None where it is not stated.
+
+    A column of zeros states nothing: programs write it where no CTF was fitted.
+    """
+    if not has(table, DEFOCUS_ANGSTROM):
+        return None
+    defocus = number_columns(path, table, DEFOCUS_ANGSTROM).mean(axis=1) / 1e4  # Å per µm
+    return defocus if (defocus > 0).all() else None
 
 
 def _tomograms(table: pd.DataFrame) -> NDArray[np.str_]:

@@ -9,12 +9,17 @@ from civa.inspection.acquisition import stated_of
 from civa.inspection.boxes import inspect_boxes
 from civa.inspection.inspection import Inspection
 from civa.inspection.lists import Cutting, inspect_positions
-from civa.particle_lists.relion import read_extents
 from civa.pipeline import own_data
 from civa.pipeline.config import settings
 from civa.pipeline.signatures import defaults
 from civa.tomograms.names import by_name
 from civa.tomograms.positions import Reading
+
+# Settings of `list-particles` that a reading of lists takes as they are.
+READING = (
+    *("tomogram_voxel_size_angstrom", "class_column", "first_voxel"),
+    *("empty_places", "box_voxels", "voxel_size_angstrom"),
+)
 
 
 def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = False) -> Inspection:
@@ -66,20 +71,13 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
 def reading(values: Mapping[str, Any], dataset: str, files: list[Path]) -> Reading:
     """Return how the configuration says that particle lists are to be read."""
     told = settings(values, "extract", dataset)
-    sizes = own_data.tomogram_table(values, dataset)
-    class_values = {
-        str(value): name
-        for name, several in (told.get("class_values") or {}).items()
-        for value in (several if isinstance(several, list) else [several])
-    }
-    stated = (told.get("tomogram_files") or {}).items()
-    return Reading(
-        tomograms=files,
-        tomogram_files={str(name): Path(file).expanduser() for name, file in stated},
-        sizes={} if sizes is None else read_extents(sizes),
-        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
-        class_column=told.get("class_column"),
-        class_values=class_values,
+    stated = (told.get("class_values") or {}).items()
+    asked = {name: told[name] for name in READING if told.get(name) is not None}
+    return Reading.of(
+        files,
+        own_data.tomogram_table(values, dataset),
+        {name: several if isinstance(several, list) else [several] for name, several in stated},
+        {str(name): str(file) for name, file in (told.get("tomogram_files") or {}).items()},
         unit_angstrom=told.get("list_voxel_size_angstrom"),
-        first_voxel=told.get("first_voxel", 0.0),
+        **asked,
     )

@@ -165,7 +165,9 @@ def volume_count(config: Config, dataset: str) -> int:
     """Return how many volumes a data set of own files has, before any is there."""
     if is_imported(config, dataset):
         return len(read_particles(table(config, dataset)))
-    return sum(len(_particles(path)) for path in lists(config, dataset))
+    listed = sum(len(_particles(path)) for path in lists(config, dataset))
+    empty = config["datasets"][dataset]["extract"].get("empty_places") or 0
+    return listed + (empty * len(tomograms(config, dataset)) if empty else 0)
 
 
 @functools.cache

@@ -61,6 +61,7 @@ datasets:
       # tilt_range_deg: [-60, 60]
       # tilt_files: tilts         # .tlt, .rawtlt, .mdoc or .star, named like the tomograms
       # ctf_state: raw            # or phase-flipped, ctf-multiplied, deconvolved; not measured
+      # empty_places: 100         # boxes of each tomogram without a particle, as the class 'empty'
       # edges: pad                # keep boxes that reach beyond their tomogram
 
 classifier: {{epochs: 24}}

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from civa.data.files import write_csv
-from civa.particle_lists.relion import read_extents
 from civa.tomograms.positions import Reading
 
 
@@ -20,11 +19,15 @@ def run(
     tomogram_voxel_size_angstrom: float | None = None,
     list_voxel_size_angstrom: float | None = None,
     first_voxel: float = 0.0,
+    empty_places: int = 0,
+    box_voxels: int = 32,
+    voxel_size_angstrom: float | None = None,
 ) -> None:
     """Read particle lists of any dialect into one table, in one frame.
 
     Its positions count in Å from the middle of the tomogram's first voxel; shifts and origins are
-    applied.  Its quaternions turn the reference onto the particle.
+    applied.  Its quaternions turn the reference onto the particle.  Places without a particle are
+    of the class ``empty``.
 
     Parameters
     ----------
@@ -37,7 +40,8 @@ def run(
         RELION's ``tomograms.star``: sizes of tomograms before binning, for positions from their
         centre; if left out, those of the tomograms are taken.
     out
-        CSV table of the particles, a row each: id, class, tomogram, position in Å, quaternion.
+        CSV table of the particles, a row each: id, class, tomogram, position in Å, quaternion,
+        defocus in µm.
     list_classes
         Class of all particles of each list; if left out, lists say it themselves.
     """
@@ -45,21 +49,18 @@ def run(
         raise ValueError(
             f"there are {len(lists)} lists and {len(list_classes)} classes: name one class per list"
         )
-    reading = Reading(
-        tomograms=tomograms,
-        tomogram_files={
-            name: Path(file).expanduser() for name, file in _pairs("tomogram_files", tomogram_files)
-        },
-        sizes={} if tomogram_table is None else read_extents(tomogram_table),
+    reading = Reading.of(
+        tomograms,
+        tomogram_table,
+        {name: values.split("+") for name, values in _pairs("class_values", class_values)},
+        dict(_pairs("tomogram_files", tomogram_files)),
         tomogram_voxel_size_angstrom=tomogram_voxel_size_angstrom,
         class_column=class_column,
-        class_values={
-            value: name
-            for name, values in _pairs("class_values", class_values)
-            for value in values.split("+")
-        },
         unit_angstrom=list_voxel_size_angstrom,
         first_voxel=first_voxel,
+        empty_places=empty_places,
+        box_voxels=box_voxels,
+        voxel_size_angstrom=voxel_size_angstrom,
     )
     of_lists = list_classes or [None] * len(lists)
     write_csv(out, reading.table(list(zip(lists, of_lists, strict=True))))

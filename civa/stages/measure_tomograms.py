@@ -27,7 +27,7 @@ from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import number_columns
 from civa.tomograms.boxes import check_box, cut_box, lie_inside
 from civa.tomograms.names import by_name
-from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_angles
+from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_series
 from civa.tomograms.tomogram import Tomogram, unpacked
 
 logger = logging.getLogger(__name__)
@@ -67,11 +67,12 @@ def run(
     listed = read_particles(positions)
     files = by_name(tomograms)
     told = match_tilt_files(files, tilt_files)
+    size = voxel_size_angstrom
     observed, everywhere = list[Observed](), MeanBox(box_voxels)
     for name, rows in rows_by(listed, "tomogram").items():
         with unpacked(files[name], out.parent) as plain:
             opened = Tomogram.open(plain, voxel_size_angstrom=tomogram_voxel_size_angstrom)
-            size = voxel_size_angstrom or opened.voxel_size_angstrom
+            size = size or opened.voxel_size_angstrom  # that of the first, as boxes have it
             own = MeanBox(box_voxels)
             for identity, centre in _sample(positions, listed.iloc[rows], opened, box_voxels, size):
                 box = cut_box(opened, centre, box_voxels, size)
@@ -84,7 +85,7 @@ def run(
             voxel_size_angstrom=opened.voxel_size_angstrom,
             geometry=geometry,
             contrast=own.contrast,
-            tilt_angles_deg=read_tilt_angles(told[name]) if name in told else None,
+            series=read_tilt_series(told[name]) if name in told else None,
         )
         for finding in check_acquisition(positions, found, stated):
             logger.log(finding.level, "%s", finding)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,14 @@ from civa.particle_lists.classes import classes_of
 from civa.particle_lists.coordinates_csv import ANGSTROM, QUATERNION
 from civa.particle_lists.particle_list import Extent, ParticleList
 from civa.particle_lists.reading import read_particle_list
+from civa.particle_lists.relion import read_extents
+from civa.tomograms.empty_places import EMPTY, empty_places
 from civa.tomograms.names import bare, by_name, tomograms_of, undecorated
 from civa.tomograms.tomogram import read_extent
 
 logger = logging.getLogger(__name__)
+
+SEED = 1  # of the places without a particle: the same boxes in every run
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,10 @@ class Reading:
         Column that holds the class; value in it -> name of the class.
     unit_angstrom, first_voxel
         See `civa.particle_lists.particle_list.ParticleList.corner_angstrom`.
+    empty_places
+        Places without a particle that are added of every tomogram.
+    box_voxels, voxel_size_angstrom
+        Of their boxes; the voxel size of the first tomogram where it is None.
     """
 
     tomograms: Sequence[Path]
@@ -49,6 +58,39 @@ class Reading:
     class_values: Mapping[str, str] = field(default_factory=dict)
     unit_angstrom: float | None = None
     first_voxel: float = 0.0
+    empty_places: int = 0
+    box_voxels: int = 32
+    voxel_size_angstrom: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tomograms: Sequence[Path],
+        tomogram_table: Path | None,
+        class_values: Mapping[str, Sequence[object]],
+        tomogram_files: Mapping[str, str],
+        **settings: Any,
+    ) -> "Reading":
+        """Read what a configuration states.
+
+        Parameters
+        ----------
+        tomogram_table
+            RELION's table of the sizes before binning, if there is one.
+        class_values
+            Name of a class -> its values in the lists.
+        settings
+            Attributes that are stated as they are.
+        """
+        return cls(
+            tomograms=tomograms,
+            tomogram_files={name: Path(file).expanduser() for name, file in tomogram_files.items()},
+            sizes={} if tomogram_table is None else read_extents(tomogram_table),
+            class_values={
+                str(value): name for name, values in class_values.items() for value in values
+            },
+            **settings,
+        )
 
     def table(self, lists: Sequence[tuple[Path, str | None]]) -> pd.DataFrame:
         """Read lists, each with the class of all its particles or None.
@@ -63,14 +105,20 @@ class Reading:
         ValueError
             If a list cannot be read, or leaves open what this does not say.
         """
-        by_name(self.tomograms)  # names of tables are unique
-        table = pd.concat([self._rows(*one) for one in lists], ignore_index=True)
+        files = by_name(self.tomograms)  # names of tables are unique
+        everything = pd.concat([self._rows(*one) for one in lists], ignore_index=True)
+        table = everything[everything["class"] != ""].reset_index(drop=True)
         missing = sorted(set(self.class_values.values()) - set(table["class"]))
         if table.empty or missing:
             raise ValueError(
                 f"no particle of {', '.join(str(path) for path, _ in lists)} belongs to the "
                 f"classes {missing} of class_values: correct their values, or leave the classes out"
             )
+        if "defocus_um" in table and table["defocus_um"].isna().any():
+            logger.warning("some lists state no defocus: it is left out for all particles")
+            table = table.drop(columns="defocus_um")
+        if self.empty_places:
+            table = pd.concat([table, self._empty(everything, files)], ignore_index=True)
         number = (table.groupby("tomogram").cumcount() + 1).map("{:05d}".format)
         table.insert(0, "id", table["tomogram"] + "_" + number)
         return table
@@ -100,11 +148,40 @@ class Reading:
         if found.rotations is not None:
             quaternions = found.rotations.as_quat(canonical=True).round(6)
             table = table.assign(**dict(zip(QUATERNION, quaternions.T, strict=True)))
+        if found.defocus_um is not None:
+            table["defocus_um"] = found.defocus_um.round(4)
         table["list"] = found.path.name
         table["number"] = np.arange(1, len(found) + 1)
-        table = table[table["class"] != ""]
-        raise_errors(check_class_names(path, table))
+        raise_errors(check_class_names(path, table[table["class"] != ""]))
         return table
+
+    def _empty(self, particles: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataFrame:
+        """Draw places without any listed particle, of every tomogram."""
+        if (particles["class"] == EMPTY).any():
+            raise ValueError(
+                f"a class is called '{EMPTY}', as places without a particle are (empty_places): "
+                "rename it, or leave empty_places out"
+            )
+        tables, generator = [], np.random.default_rng(SEED)
+        size = self.voxel_size_angstrom
+        for name, rows in particles.groupby("tomogram", sort=False):
+            extent = read_extent(files[str(name)], self.tomogram_voxel_size_angstrom)
+            size = size or extent.voxel_size_angstrom
+            places = empty_places(
+                rows[ANGSTROM].to_numpy(dtype=np.float64),
+                np.asarray(extent.voxels * extent.voxel_size_angstrom, dtype=np.float64),
+                self.empty_places,
+                edge_angstrom=self.box_voxels * size,
+                generator=generator,
+            )
+            if len(places) < self.empty_places:
+                logger.warning(
+                    "tomogram '%s' has room for %d places without a particle; %d were asked for",
+                    *(name, len(places), self.empty_places),
+                )
+            columns = dict(zip(ANGSTROM, places.round(3).T, strict=True))
+            tables.append(pd.DataFrame({"class": EMPTY, "tomogram": name, **columns}))
+        return pd.concat(tables)
 
     def _extent(self, name: str, file: Path) -> Extent:
         """Size of a tomogram: before binning where a table of sizes is given, else its own."""

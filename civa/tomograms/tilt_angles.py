@@ -1,4 +1,4 @@
-"""Tilt angles from the files that lie beside a tilt series.
+"""Tilt angles, and defocus, from the files that lie beside a tilt series.
 
 IMOD and AreTomo write one angle per line (``.tlt``, ``.rawtlt``), SerialEM ``TiltAngle = ...`` per
 section (``.mdoc``), RELION and Warp a STAR table per tilt series.
@@ -9,6 +9,7 @@ Sources: IMOD's manual of ``tilt`` (TILTFILE), SerialEM's description of ``.mdoc
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +17,54 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from civa.data.star import read_star
+from civa.particle_lists.relion import DEFOCUS_ANGSTROM
 from civa.tomograms.names import files_meant
 
 STAR_COLUMNS = ("rlnTomoYTilt", "rlnTomoNominalStageTiltAngle", "wrpAngleTilt")
 STAR_ENDINGS = (".star", ".tomostar")
 MDOC_ANGLE = re.compile(r"^\s*TiltAngle\s*=\s*(\S+)\s*$", re.MULTILINE)
-LARGEST_DEG = 90
+LARGEST_DEG, UPRIGHT_DEG = 90, 30
 
 
-def read_tilt_angles(path: Path) -> NDArray[np.float64]:
-    """Read the tilt angles (t,) of a tilt series in degrees, as they stand in the file.
+@dataclass(frozen=True)
+class TiltSeries:
+    """What a file says of a tilt series.
+
+    Attributes
+    ----------
+    angles_deg
+        (t,) as they stand in the file.
+    defocus_um
+        Underfocus is positive: the median of the tilts up to 30 degrees, which the beam crosses
+        nearly upright; None where the file states none.
+    """
+
+    angles_deg: NDArray[np.float64]
+    defocus_um: float | None = None
+
+
+def read_tilt_series(path: Path) -> TiltSeries:
+    """Read the tilt angles of a tilt series, and its defocus where a STAR table has it.
 
     Raises
     ------
     ValueError
         If the file holds no angles, or some that are none.
     """
-    words = _words(path)
-    angles = pd.to_numeric(pd.Series(list(words), dtype=object), errors="coerce").to_numpy(
-        dtype=float
-    )
+    if path.suffix.lower() in STAR_ENDINGS:
+        tables = list(read_star(path).values())
+        found = next(((t, name) for t in tables for name in STAR_COLUMNS if name in t), None)
+        words = [] if found is None else found[0][found[1]].tolist()
+        angles = _angles(path, words)
+        return TiltSeries(angles, None if found is None else _defocus(found[0], angles))
+    text = path.read_text(encoding="utf-8", errors="replace")
+    is_mdoc = path.suffix.lower() == ".mdoc"
+    return TiltSeries(_angles(path, MDOC_ANGLE.findall(text) if is_mdoc else text.split()))
+
+
+def _angles(path: Path, words: Sequence[object]) -> NDArray[np.float64]:
+    numbers = pd.to_numeric(pd.Series(list(words), dtype=object), errors="coerce")
+    angles = numbers.to_numpy(dtype=np.float64)
     wrong = ~(np.abs(angles) <= LARGEST_DEG)
     if len(angles) < 2 or wrong.any():
         found = f"'{words[int(wrong.argmax())]}'" if wrong.any() else f"{len(angles)} angles"
@@ -47,19 +76,14 @@ def read_tilt_angles(path: Path) -> NDArray[np.float64]:
     return angles
 
 
-def _words(path: Path) -> Sequence[object]:
-    """Return what stands in the place of angles."""
-    ending = path.suffix.lower()
-    if ending in STAR_ENDINGS:
-        columns = [
-            table[name]
-            for table in read_star(path).values()
-            for name in STAR_COLUMNS
-            if name in table
-        ]
-        return columns[0].tolist() if columns else []
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return MDOC_ANGLE.findall(text) if ending == ".mdoc" else text.split()
+def _defocus(table: pd.DataFrame, angles: NDArray[np.float64]) -> float | None:
+    """Defocus in µm from the columns of RELION, in Å; None where they state none."""
+    if not set(DEFOCUS_ANGSTROM) <= set(table):
+        return None
+    both = table[DEFOCUS_ANGSTROM].apply(pd.to_numeric, errors="coerce")
+    upright = both.mean(axis=1).to_numpy(dtype=np.float64)[np.abs(angles) <= UPRIGHT_DEG]
+    defocus = float(np.median(upright)) / 1e4 if len(upright) else 0.0  # Å per µm
+    return defocus if defocus > 0 else None
 
 
 def match_tilt_files(names: Iterable[str], files: Sequence[Path]) -> dict[str, Path]:

@@ -19,6 +19,7 @@ from civa.inspection.acquisition import (
 )
 from civa.inspection.contrast import Contrast
 from civa.inspection.geometry import Geometry
+from civa.tomograms.tilt_angles import TiltSeries
 
 WEDGE = Geometry(axis_deg=2.0, tilts_deg=(-54.0, 60.0), emptiness=0.11)
 FILLED = Geometry(axis_deg=40.0, tilts_deg=(-20.0, 30.0), emptiness=0.8)
@@ -61,12 +62,18 @@ def test_what_is_stated_goes_before_what_is_measured() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_tilt_files_go_before_voxels_which_tell_their_sign(sign: int) -> None:
     angles = sign * np.array([-51.0, -3.0, 0.0, 63.0])
-    first, source, confidence = known(replace(SEEN, tilt_angles_deg=angles))["tilt_min_deg"]
+    first, source, confidence = known(replace(SEEN, series=TiltSeries(angles)))["tilt_min_deg"]
     assert (first, source) == ("-51.0", "file")
     assert confidence.startswith("4 tilts")
     assert ("sign turned" in confidence) == (sign < 0)
-    blind = replace(SEEN, tilt_angles_deg=angles, geometry=FILLED)
+    blind = replace(SEEN, series=TiltSeries(angles), geometry=FILLED)
     assert float(known(blind)["tilt_min_deg"][0]) == angles.min()
+
+
+def test_defocus_of_a_tilt_series_is_known_of_its_tomogram() -> None:
+    series = TiltSeries(np.array([-60.0, 0.0, 60.0]), 4.216)
+    assert known(replace(SEEN, series=series))["defocus_um"][:2] == ("4.22", "file")
+    assert "defocus_um" not in known(SEEN)
 
 
 @pytest.mark.parametrize(

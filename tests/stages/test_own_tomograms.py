@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from civa.cli import main
-from civa.data.imaging import Acquisition, read_acquisitions
+from civa.data.imaging import Acquisition, read_acquisitions, read_defocus
 from civa.data.particles import read_particles
 from civa.data.stack import Stack, read_stack
 from civa.optics import TiltRange
@@ -287,6 +287,51 @@ def test_what_is_known_of_a_tomogram_stands_in_a_table_and_beside_every_box(fold
     assert acquisition == Acquisition(TiltRange(-63, 51), "phase-flipped")
     assert (numbers == 0).all()
     assert (read_stack(folder / "v.mrcs")[:, 8, 8, 8] > 3).all()  # dark blobs, turned bright
+
+
+def test_defocus_of_a_list_comes_in_micrometres(folder: Path) -> None:
+    relion_3_1(folder / "a.star")
+    blocks = starfile.read(folder / "a.star", always_dict=True)
+    blocks["particles"]["rlnDefocusU"], blocks["particles"]["rlnDefocusV"] = 41000.0, 39000.0
+    starfile.write(blocks, folder / "a.star")
+    table = listed(folder, "a.star")
+    assert table["defocus_um"].tolist() == [4.0] * len(PLACES)
+    assert extracted(folder)[0] == 0
+    found = read_defocus(read_particles(folder / "particles.csv"))
+    assert found is not None
+    assert (found == 4).all()
+    blocks["particles"]["rlnDefocusU"] = blocks["particles"]["rlnDefocusV"] = 0.0  # never fitted
+    starfile.write(blocks, folder / "a.star")
+    assert "defocus_um" not in listed(folder, "a.star")
+
+
+def test_empty_places_hold_no_particle_of_any_class(folder: Path) -> None:
+    csv(folder / "a.csv")
+    flags = ("--class-values", "barrel=1", "--empty-places", "4", "--box-voxels", "16")
+    table = listed(folder, "a.csv", flags=flags)
+    assert table["class"].tolist() == ["barrel", "barrel", *["empty"] * 4]
+    assert table["id"].is_unique
+    empty = table.loc[2:, ["x_angstrom", "y_angstrom", "z_angstrom"]].to_numpy() / VOXEL
+    apart = np.linalg.norm(empty[:, None] - PLACES, axis=-1)
+    assert apart.min() >= 8  # of particles of other classes too
+    size = np.array(SHAPE[::-1])
+    assert ((empty >= 8) & (empty <= size - 8)).all()
+    assert extracted(folder)[0] == 0
+    again = listed(folder, "a.csv", flags=flags)
+    pd.testing.assert_frame_equal(table, again)
+
+
+def test_a_tomogram_without_room_says_how_many_empty_places_it_has(folder: Path) -> None:
+    csv(folder / "a.csv")
+    flags = ("--empty-places", "500", "--box-voxels", "40")
+    table = listed(folder, "a.csv", flags=flags)
+    count = (table["class"] == "empty").sum()
+    log = (folder / "log.txt").read_text(encoding="utf-8")
+    assert f"has room for {count} places without a particle; 500 were asked for" in log
+    rows = pd.read_csv(folder / "a.csv").assign(**{"class": "empty"})
+    rows.to_csv(folder / "a.csv", index=False)
+    (folder / "positions.csv").unlink()
+    assert "a class is called 'empty'" in str(listed(folder, "a.csv", flags=flags))
 
 
 def test_contrast_that_voxels_do_not_tell_is_asked_for(folder: Path) -> None:

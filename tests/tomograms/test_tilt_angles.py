@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared import shared
 
-from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_angles
+from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_series
 
 ANGLES = [-54.0, 0.01, 60.0]
 IMOD = " -54.00\n   0.01\n  60.00\n"
@@ -28,7 +29,7 @@ RELION = (
 )
 def test_every_program_says_the_same_angles(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    np.testing.assert_allclose(read_tilt_angles(tmp_path / name), ANGLES)
+    np.testing.assert_allclose(read_tilt_series(tmp_path / name).angles_deg, ANGLES)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,33 @@ def test_what_is_no_list_of_angles_is_refused(
 ) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_tilt_angles(tmp_path / name)
+        read_tilt_series(tmp_path / name)
+
+
+def test_defocus_is_that_of_the_upright_tilts(tmp_path: Path) -> None:
+    rows = [(-60, 9e4, 9e4), (-20, 39000, 41000), (0, 41000, 43000), (20, 40000, 42000)]
+    text = "data_TS\n\nloop_\n_rlnTomoYTilt #1\n_rlnDefocusU #2\n_rlnDefocusV #3\n"
+    text += "".join("{} {} {}\n".format(*row) for row in rows)
+    (tmp_path / "a.star").write_text(text)
+    assert read_tilt_series(tmp_path / "a.star").defocus_um == pytest.approx(4.1)
+    (tmp_path / "a.tlt").write_text(IMOD)
+    assert read_tilt_series(tmp_path / "a.tlt").defocus_um is None
+
+
+@pytest.mark.parametrize(
+    ("name", "tilts", "ends", "defocus"),
+    [
+        ("relion5_tutorial_TS_01_tilts.star", 40, (-57, 60), 3.897),
+        ("pytom_relion5_tilts.star", 35, (-50.99, 51), 3.070),
+    ],
+)
+def test_tables_of_relion_5_are_read(
+    name: str, tilts: int, ends: tuple[float, float], defocus: float
+) -> None:
+    found = read_tilt_series(shared("particle-lists", name))
+    assert len(found.angles_deg) == tilts
+    assert (found.angles_deg.min(), found.angles_deg.max()) == pytest.approx(ends, abs=0.02)
+    assert found.defocus_um == pytest.approx(defocus, abs=0.001)
 
 
 def test_files_are_matched_by_the_name_of_their_tomogram() -> None:
