@@ -70,6 +70,25 @@ def _lists(config: Config, dataset: str) -> list[tuple[Path, str | None]]:
     return [(Path(path).expanduser(), None) for path in _several(asked)]
 
 
+def lists_by_class(given: Sequence[str]) -> dict[str, list[str]] | list[str]:
+    """Return the setting ``lists`` of particle lists as typed: CLASS=FILE, or FILE.
+
+    Raises
+    ------
+    ValueError
+        If some name a class and others do not.
+    """
+    pairs = [one.partition("=") for one in given]
+    if not any(equals for _, equals, _ in pairs):
+        return list(given)
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError(f"lists {list(given)}: give all of them as CLASS=FILE, or none")
+    named: dict[str, list[str]] = {}
+    for of_class, _, file in pairs:
+        named.setdefault(of_class, []).append(file)
+    return named
+
+
 def tomogram_table(config: Config, dataset: str) -> Path | None:
     """Return the table of the tomograms' sizes before binning, if one is given."""
     path = config["datasets"][dataset]["extract"].get("tomogram_table")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from civa.pipeline.own_data import is_tomogram
+from civa.pipeline import own_data
 from civa.pipeline.shipped import shipped
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,8 @@ def run(
     name
         Of the data set.
     """
-    for word in (name, *_classes(particles)):
+    named = own_data.lists_by_class(particles)
+    for word in (name, *(named if isinstance(named, dict) else ())):
         if not NAME.fullmatch(word) or yaml.safe_load(word) != word:
             raise ValueError(
                 f"'{word}' cannot name a data set or a class: use letters, digits, '_' and '-', "
@@ -124,26 +125,17 @@ def run(
     )
 
 
-def _classes(particles: Sequence[str]) -> list[str]:
-    """Return the classes that CLASS=FILE name."""
-    return [of_class for of_class, equals, _ in (one.partition("=") for one in particles) if equals]
-
-
 def _lists(project: Path, particles: Sequence[str]) -> str:
     """Return the setting ``lists``: class -> list where classes are given, or lists."""
     if not particles:
         return "{first: first.star, second: second.star}"
-    pairs = [given.partition("=") for given in particles]
-    if all(equals for _, equals, _ in pairs):
-        named: dict[str, list[str]] = {}
-        for of_class, _, file in pairs:
-            named.setdefault(of_class, []).append(_path(project, file, "particles"))
-        return _as_yaml(
-            {key: files[0] if len(files) == 1 else files for key, files in named.items()}
-        )
-    if any(equals for _, equals, _ in pairs):
-        raise ValueError(f"particles {list(particles)}: give all of them as CLASS=FILE, or none")
-    return _as_yaml([_path(project, given, "particles") for given in particles])
+    named = own_data.lists_by_class(particles)
+    if isinstance(named, list):
+        return _as_yaml([_path(project, given, "particles") for given in named])
+    written = {
+        key: [_path(project, file, "particles") for file in files] for key, files in named.items()
+    }
+    return _as_yaml({k: files[0] if len(files) == 1 else files for k, files in written.items()})
 
 
 def _path(project: Path, given: str, what: str) -> str:

@@ -57,7 +57,8 @@ def run(
     table
         Table of own boxes, in place of a configuration.
     lists
-        Particle lists, in place of a configuration; with ``tomograms``.
+        Particle lists, in place of a configuration; with ``tomograms``.  As CLASS=FILE, of one
+        class each.
     tomograms
         The tomograms that the lists name: files or folders.
     findings
@@ -125,8 +126,10 @@ def _configuration(
     if table is not None:
         data, what = {"import": {"table": str(table)}}, str(table)
     else:
-        named = {"lists": [str(p) for p in lists], "tomograms": [str(p) for p in tomograms]}
-        data, what = {"extract": named}, ", ".join(map(str, lists))
+        named = own_data.lists_by_class([str(path) for path in lists])
+        given_tomograms = [str(path) for path in tomograms]
+        data = {"extract": {"lists": named, "tomograms": given_tomograms}}
+        what = ", ".join(map(str, lists))
     values = {"seeds": [1], "datasets": {"data": data}}
     own_data.check(values, "data")
     return values, what

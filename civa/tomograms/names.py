@@ -15,6 +15,7 @@ ENDINGS = re.compile(
 DECORATION = re.compile(
     r"^rec_|_(?:\d+\.\d+Apx?|bin\d+|rec|full|half[12]|even|odd)$", re.IGNORECASE
 )
+HALF = re.compile(r"_(?:half[12]|even|odd)(?=_|$)", re.IGNORECASE)  # of the frames or the tilts
 NUMBER = re.compile(r"\d+")
 
 
@@ -123,10 +124,20 @@ def match_tomograms(
     return found
 
 
+def _halves_differ(name: str, file: str) -> bool:
+    """Whether two names say that they are of different halves of the data."""
+    one, other = (HALF.search(bare(text)) for text in (name, file))
+    return bool(one and other and one[0].lower() != other[0].lower())
+
+
 def files_meant(name: str, files: Sequence[Path]) -> list[Path]:
     """Return the files that a name may mean; see `match_tomograms`."""
     for reading in (bare, undecorated):
-        meant = [file for file in files if reading(file.name) == reading(name)]
+        meant = [
+            file
+            for file in files
+            if reading(file.name) == reading(name) and not _halves_differ(name, file.name)
+        ]
         if meant:
             return meant
     if not NUMBER.fullmatch(bare(name)):

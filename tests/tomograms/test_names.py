@@ -36,6 +36,17 @@ def test_a_name_that_is_the_whole_of_a_files_goes_first() -> None:
     assert match_tomograms(["TS_1"], files) == {"TS_1": files[0]}
 
 
+def test_one_half_of_the_data_is_not_the_other() -> None:
+    halves = [Path("TS_1_even.mrc"), Path("TS_2_half1.mrc")]
+    assert match_tomograms(["TS_1", "TS_1_even_10.00Apx"], halves) == {
+        "TS_1": halves[0],
+        "TS_1_even_10.00Apx": halves[0],
+    }
+    for name in ("TS_1_odd", "TS_2_half2"):
+        with pytest.raises(ValueError, match="have no file"):
+            match_tomograms([name], halves)
+
+
 def test_several_files_are_refused_by_name() -> None:
     files = [Path("TS_1_10.00Apx.mrc"), Path("TS_1_5.00Apx.mrc")]
     with pytest.raises(ValueError, match=r"'TS_1\.tomostar' may be any of .*10\.00Apx.*5\.00Apx"):
