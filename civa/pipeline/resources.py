@@ -35,6 +35,8 @@ class Cost:
         Memory per volume of the data set; grows with the voxels of a box.
     volume_seconds
         Wall time per volume; of a training per volume (of the whole set) and epoch.
+    voxel_power
+        Power of a box's voxels with which wall time grows.
     activations_mb
         Memory of a network's activations; grows with the voxels of a box and the network's width.
     batches
@@ -50,6 +52,7 @@ class Cost:
     buffers_mb: float
     volume_mb: float
     volume_seconds: float
+    voxel_power: int = 1
     activations_mb: float = 0
     batches: Mapping[str, int] = field(default_factory=dict)
     epochs: int = 0
@@ -85,9 +88,12 @@ COSTS = {
     "extract": Cost(150, 200, TABLES_MB, 0.01),
     "split": Cost(200, 0, 0, 0),
     "train_classifier": Cost(350, 250, TABLES_MB, 0.008, activations_mb=200, epochs=24, gpu=True),
-    "localize": Cost(350, 500, TABLES_MB, 0.02, batches={"batch_size": 32}, gpu=True),
-    "cooccur": Cost(
-        350, 2000, TABLES_MB, 0.04, batches={"batch_size": 8, "group_size": 16}, gpu=True
+    "localize": Cost(350, 250, TABLES_MB, 0.02, batches={"batch_size": 32}, gpu=True),
+    "cooccur": Cost(  # 512 MB of the co-occurrence matrix at a time; every voxel with every other
+        *(900, 150, TABLES_MB, 0.04),
+        voxel_power=2,
+        batches={"batch_size": 8, "group_size": 16},
+        gpu=True,
     ),
     "merge": Cost(350, 250, TABLES_MB, 0.02),
     "binarize": Cost(100, 100, TABLES_MB, 0.01),
@@ -173,7 +179,7 @@ def runtime_minutes(
 def _seconds(stage: str, volumes: int, box_voxels: int, values: Mapping[str, Any]) -> float:
     """Wall time on two cores as it was measured, scaled to other data and settings."""
     cost, size = COSTS[stage], (box_voxels / BOX) ** 3
-    seconds = cost.volume_seconds * volumes * size
+    seconds = cost.volume_seconds * volumes * size**cost.voxel_power
     if cost.activations_mb:
         seconds *= (values.get("width", 2 * WIDTH) / WIDTH) ** 2
     if cost.epochs:
