@@ -1,5 +1,6 @@
 """The own data of a configuration, looked at before any long work."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,25 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
     return inspect_positions(
         lists[0], positions, by_name(files), cutting, fractions=fractions, deep=deep
     )
+
+
+def summary(values: Mapping[str, Any], dataset: str) -> str:
+    """Look at the own files of a data set, print what is strange, and return what they hold.
+
+    Raises
+    ------
+    ValueError
+        If something is wrong with them.
+    """
+    found = inspect_own_data(values, dataset)
+    for finding in found.findings:
+        print(f"{finding.severity}: {finding}", file=sys.stderr)
+    if found.errors:
+        raise ValueError(
+            f"the data set '{dataset}' is not in order (errors: {found.errors}, listed above); "
+            "'civa validate' with this configuration looks at it again"
+        )
+    return found.summary
 
 
 def reading(values: Mapping[str, Any], dataset: str, files: list[Path]) -> Reading:

@@ -1,7 +1,6 @@
 """The files of a user that a data set comes from: boxes, or particle lists and tomograms."""
 
 import functools
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -280,27 +279,6 @@ def check_origin(config: Config, dataset: str) -> None:
             f"results/{dataset} was made from other files than {', '.join(map(str, now))} (see "
             f"{record}): give the data set another name, or remove results/{dataset}"
         )
-
-
-def inspect(config: Config, dataset: str) -> str:
-    """Look at the files of a data set, print what is strange, and return what they hold.
-
-    Raises
-    ------
-    ValueError
-        If something is wrong with them.
-    """
-    from civa.pipeline.inspect_own_data import inspect_own_data  # scipy: not for every job's plan
-
-    found = inspect_own_data(config, dataset)
-    for finding in found.findings:
-        print(f"{finding.severity}: {finding}", file=sys.stderr)
-    if found.errors:
-        raise ValueError(
-            f"the data set '{dataset}' is not in order (errors: {found.errors}, listed above); "
-            "'civa validate' with this configuration looks at it again"
-        )
-    return found.summary
 
 
 def _check_name(name: str) -> None:

@@ -102,7 +102,7 @@ COSTS = {
     "segment": Cost(
         350, 650, TABLES_MB, 0.02, activations_mb=200, batches={"batch_size": 32}, gpu=True
     ),
-    "crf": Cost(150, 750, TABLES_MB, 0.1),
+    "crf": Cost(150, 400, TABLES_MB, 0.1),
     "average": Cost(350, 850, TABLES_MB, 0.2, gpu=True),
     "align": Cost(350, 450, TABLES_MB, 0.1, gpu=True),
     "map_back": Cost(350, 500, TABLES_MB, 0.02),
