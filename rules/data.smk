@@ -129,7 +129,7 @@ rule list_particles:
     conda:
         ENVIRONMENT
     params:
-        flags=flags("list-particles", also=list_classes),
+        flags=flags("list-particles", without=["tomogram_files"], also=of_lists),
     shell:
         civa("list-particles")
 

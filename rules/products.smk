@@ -182,9 +182,15 @@ def tomogram_table(wildcards):
     return [] if path is None else [str(path)]
 
 
-def list_classes(wildcards):
-    """Input function: the class of every particle list, where there is one list per class."""
-    return {"list_classes": own_data.list_classes(config, wildcards.dataset)}
+def of_lists(wildcards):
+    """Input function: what particle lists mean: the class of each list, the file of a name."""
+    try:
+        return {
+            "list_classes": own_data.list_classes(config, wildcards.dataset),
+            "tomogram_files": own_data.tomogram_files(config, wildcards.dataset),
+        }
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def inspect_new_data():

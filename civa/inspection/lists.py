@@ -19,7 +19,7 @@ from civa.inspection.geometry import measure_geometry
 from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_by, spread_rows
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
-from civa.tomograms.boxes import MOST_INSIDE, check_box, cut_box, lie_inside
+from civa.tomograms.boxes import Placed, check_box, cut_box
 from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_series
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
@@ -130,28 +130,26 @@ def _positions(
     size: float,
 ) -> NDArray[np.bool_]:
     """Tell (n,) whose boxes are cut from one tomogram; keep what is wrong with the others."""
-    voxel, shape = extent.voxel_size_angstrom, extent.voxels[::-1]
-    centres = table[ANGSTROM].to_numpy(dtype=np.float64)[:, ::-1] / voxel
-    inside = lie_inside(centres, shape, 1, 1.0)
-    whole = lie_inside(centres, shape, cutting.box_voxels, size / voxel)
+    angstrom = table[ANGSTROM].to_numpy(dtype=np.float64)
+    placed = Placed.of(angstrom, extent, cutting.box_voxels, size)
+    inside = placed.inside
     name = str(table["tomogram"].iloc[0])
     if not inside.all():
-        outside = centres[~inside][0, ::-1].round(1).tolist()
-        severity: Severity = "error" if inside.mean() < MOST_INSIDE else "warning"
+        severity: Severity = "error" if placed.mostly_outside else "warning"
         value = (
             f"{(~inside).sum()} of {len(table)} positions lie outside of tomogram '{name}', such "
-            f"as {outside} (x, y, z in voxels)"
+            f"as {placed.one_outside} (x, y, z in voxels)"
         )
-        expected = f"within {extent.voxels.tolist()} voxels of {voxel:g} Å"
+        expected = f"within {extent.voxels.tolist()} voxels of {extent.voxel_size_angstrom:g} Å"
         remedy = "state list_voxel_size_angstrom, or give the tomogram that was picked in"
         first = table[~inside].iloc[0]
         at = source.with_name(str(first["list"])) if "list" in table else source
         found.findings.append(Finding(severity, at, value, expected, remedy, id=str(first["id"])))
-    if not (whole | ~inside).all():
-        value = f"{(inside & ~whole).sum()} boxes reach beyond tomogram '{name}'"
+    if (beyond := int((inside & ~placed.whole).sum())) > 0:
+        value = f"{beyond} boxes reach beyond tomogram '{name}'"
         what = "they are padded" if cutting.pad else "they are left out (edges: pad keeps them)"
         found.findings.append(Finding("advice", source, value, "", what))
-    return inside if cutting.pad else whole
+    return placed.kept(pad=cutting.pad)
 
 
 def _twice(source: Path, table: pd.DataFrame) -> list[Finding]:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from civa.particle_lists.particle_list import ParticleList, as_names, number_columns
+from civa.particle_lists.particle_list import ParticleList, as_name, as_names, number_columns
 
 POSITIONS, SHIFTS, TURNS = ["x", "y", "z"], ["dx", "dy", "dz"], ["tdrot", "tilt", "narot"]
 FIRST_VOXEL = 1
@@ -58,6 +58,34 @@ def read(path: Path) -> ParticleList:
         classes=as_names(table["class"]),
         rotations=Rotation.from_euler("ZXZ", -number_columns(path, table, TURNS), degrees=True),
     )
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """Read which tomogram has which number: lines of a number and a path (``.doc``).
+
+    Source: Dynamo's wiki, "Table map file".
+
+    Raises
+    ------
+    ValueError
+        If a line has not both, or a number stands twice.
+    """
+    found: dict[str, str] = {}
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    for at, line in enumerate(lines, start=1):
+        words = line.split(maxsplit=1)
+        if not words:
+            continue
+        if len(words) != 2 or not words[0].isdigit():
+            raise ValueError(
+                f"{path}, line {at}: '{line.strip()}' is no number and file of a tomogram: "
+                "expected lines such as '1 tomograms/first.rec'"
+            )
+        number = as_name(int(words[0]))
+        if number in found:
+            raise ValueError(f"{path}, line {at}: tomogram {number} stands twice: name it once")
+        found[number] = words[1].strip()
+    return found
 
 
 def _real(path: Path, column: str, cells: pd.Series) -> NDArray[np.float64]:

@@ -97,7 +97,7 @@ def reading(values: Mapping[str, Any], dataset: str, files: list[Path]) -> Readi
         files,
         own_data.tomogram_table(values, dataset),
         {name: several if isinstance(several, list) else [several] for name, several in stated},
-        {str(name): str(file) for name, file in (told.get("tomogram_files") or {}).items()},
+        own_data.tomogram_files(values, dataset),
         unit_angstrom=told.get("list_voxel_size_angstrom"),
         **asked,
     )

@@ -104,9 +104,50 @@ def tomograms(config: Config, dataset: str) -> list[Path]:
         is not there.
     """
     own = config["datasets"][dataset]["extract"]
-    stated = {str(name): str(file) for name, file in (own.get("tomogram_files") or {}).items()}
+    stated = tuple(tomogram_files(config, dataset).items())
     given = tuple(_several(own["tomograms"]))
-    return list(_named(tuple(lists(config, dataset)), given, tuple(stated.items())))
+    return list(_named(tuple(lists(config, dataset)), given, stated))
+
+
+def tomogram_files(config: Config, dataset: str) -> dict[str, str]:
+    """Return name of a tomogram in the lists -> its file, where that is stated.
+
+    It is stated one by one, or in an index of Dynamo, of which those count that the lists name; a
+    file that is not there as the index has it is looked for by its name among the tomograms.
+
+    Raises
+    ------
+    ValueError
+        If the index cannot be read, or names a file that is not there.
+    """
+    own = config["datasets"][dataset]["extract"]
+    stated = own.get("tomogram_files") or {}
+    if isinstance(stated, Mapping):
+        return {str(name): str(file) for name, file in stated.items()}
+    from civa.particle_lists.dynamo import read_index  # pandas: not for other plans
+
+    index = Path(stated).expanduser()
+    if not index.is_file():
+        raise ValueError(f"extract.tomogram_files {index} does not exist: put Dynamo's index there")
+    named = {name for path in lists(config, dataset) for name in _particles(path).tomograms}
+    there = _files("tomograms", _several(own["tomograms"]), TOMOGRAM_ENDINGS)
+    numbered = {n: file for n, file in read_index(index).items() if n in named}
+    return {number: str(_indexed(index, file, there)) for number, file in numbered.items()}
+
+
+def _indexed(index: Path, file: str, there: Sequence[Path]) -> Path:
+    """Return a tomogram of an index: as it has it, or the one of its name."""
+    from civa.tomograms.names import files_meant  # pandas: not for other plans
+
+    if Path(file).is_file():
+        return Path(file)
+    meant = files_meant(file, there)
+    if len(meant) != 1:
+        raise ValueError(
+            f"{index} names the tomogram {file}, which is not there, and {len(meant)} of the given "
+            "tomograms are called so: give its folder in tomograms"
+        )
+    return meant[0]
 
 
 @functools.cache

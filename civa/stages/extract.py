@@ -15,9 +15,10 @@ from civa.data.particles import UNANNOTATED, read_particles, with_labels
 from civa.data.stack import write_batches
 from civa.data.volume import standardize
 from civa.inspection.acquisition import DARK, read_properties, with_acquisition
+from civa.inspection.inspection import rows_by
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent, number_columns
-from civa.tomograms.boxes import MOST_INSIDE, check_box, cut_box, lie_inside
+from civa.tomograms.boxes import Placed, check_box, cut_box
 from civa.tomograms.names import by_name
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
@@ -77,14 +78,14 @@ def run(
         write_batches(volumes, shape, np.float32, voxel_size_angstrom=size) as boxes,
         write_batches(masks, shape, np.int8, voxel_size_angstrom=size) as labels,
     ):
-        for name, rows in table.groupby("tomogram", sort=False).indices.items():
-            with unpacked(files[str(name)], volumes.parent) as plain:
+        for name, rows in rows_by(table, "tomogram").items():
+            with unpacked(files[name], volumes.parent) as plain:
                 opened = Tomogram.open(plain, voxel_size_angstrom=tomogram_voxel_size_angstrom)
-                sign = -1 if known[str(name)]["contrast"] == DARK else 1
+                sign = -1 if known[name]["contrast"] == DARK else 1
                 centres = _centres(positions, table.iloc[rows], opened.voxel_size_angstrom)
                 for row, centre in zip(rows, centres, strict=True):
                     cut = cut_box(opened, centre, box_voxels, size)
-                    raise_errors(check_box(files[str(name)], str(table["id"].iloc[row]), cut))
+                    raise_errors(check_box(files[name], str(table["id"].iloc[row]), cut))
                     boxes[row : row + 1] = sign * standardize(cut[None])
                     labels[row : row + 1] = np.full((1, *cut.shape), UNANNOTATED, dtype=np.int8)
     write_csv(particles, with_acquisition(table, table["tomogram"].tolist(), known))
@@ -133,28 +134,25 @@ def _inside(
     ValueError
         If most positions of a tomogram lie outside of it: their frame or unit is another.
     """
-    centred, whole = np.zeros(len(listed), dtype=bool), np.zeros(len(listed), dtype=bool)
-    for name, rows in listed.groupby("tomogram").indices.items():
-        extent = extents[str(name)]
-        voxel, shape = extent.voxel_size_angstrom, extent.voxels[::-1]
-        centres = _centres(positions, listed.iloc[rows], voxel)
-        centred[rows] = lie_inside(centres, shape, 1, 1.0)
-        whole[rows] = lie_inside(centres, shape, box_voxels, size / voxel)
-        if centred[rows].mean() < MOST_INSIDE:
-            outside = centres[~centred[rows]][0, ::-1].round(1).tolist()
+    inside, kept = np.zeros(len(listed), dtype=bool), np.zeros(len(listed), dtype=bool)
+    for name, rows in rows_by(listed, "tomogram").items():
+        extent = extents[name]
+        angstrom = number_columns(positions, listed.iloc[rows], ANGSTROM)
+        placed = Placed.of(angstrom, extent, box_voxels, size)
+        inside[rows], kept[rows] = placed.inside, placed.kept(pad=pad)
+        if placed.mostly_outside:
             raise ValueError(
-                f"{(~centred[rows]).sum()} of {len(rows)} positions lie outside of the tomogram "
-                f"'{name}' of {extent.voxels.tolist()} voxels of {voxel:g} Å, as {outside} (x, y, "
-                f"z): their unit or frame is another; see {positions} and list_voxel_size_angstrom"
+                f"{(~placed.inside).sum()} of {len(rows)} positions lie outside of the tomogram "
+                f"'{name}' of {extent.voxels.tolist()} voxels of {extent.voxel_size_angstrom:g} Å, "
+                f"as {placed.one_outside} (x, y, z): their unit or frame is another; see "
+                f"{positions} and list_voxel_size_angstrom"
             )
-    logger.info(
-        "%d boxes of %d^3 voxels of %g Å", (centred if pad else whole).sum(), box_voxels, size
-    )
-    if not pad and not whole.all():
+    logger.info("%d boxes of %d^3 voxels of %g Å", kept.sum(), box_voxels, size)
+    if not inside.all():
+        logger.warning("%d positions lie outside of their tomogram: left out", (~inside).sum())
+    if (beyond := int((inside & ~kept).sum())) > 0:
         logger.warning(
             "%d boxes reach beyond their tomogram and are left out (to pad them: edges: pad)",
-            (~whole).sum(),
+            beyond,
         )
-    if pad and not centred.all():
-        logger.warning("%d positions lie outside of their tomogram: left out", (~centred).sum())
-    return centred if pad else whole
+    return kept

@@ -1,5 +1,6 @@
 """Boxes cut from a tomogram at sub-voxel positions, with voxels of another size."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from civa.data.findings import Finding
+from civa.particle_lists.particle_list import Extent
 from civa.tomograms.tomogram import Tomogram
 
 # Zero crossings of the sinc on either side, and the shape of the Kaiser window about it: signals
@@ -69,6 +71,50 @@ def lie_inside(
     first, last = -(box_voxels // 2) * step, (box_voxels - 1 - box_voxels // 2) * step
     within = (centres + first >= -0.5) & (centres + last <= np.asarray(shape) - 0.5)
     return np.asarray(within.all(axis=1))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where boxes lie in a tomogram.
+
+    Attributes
+    ----------
+    centres
+        (n, 3) z, y, x in its voxels.
+    inside, whole
+        (n,) whether the centre lies within it, and whether all of the box does.
+    """
+
+    centres: NDArray[np.float64]
+    inside: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, positions: NDArray[np.float64], extent: Extent, box_voxels: int, size: float
+    ) -> "Placed":
+        """Place boxes of voxels of ``size`` Å at positions (n, 3) x, y, z in Å."""
+        voxel, shape = extent.voxel_size_angstrom, extent.voxels[::-1]
+        centres = np.asarray(positions[:, ::-1] / voxel)
+        return cls(
+            centres,
+            lie_inside(centres, shape, 1, 1.0),
+            lie_inside(centres, shape, box_voxels, size / voxel),
+        )
+
+    @property
+    def mostly_outside(self) -> bool:
+        """Whether the list must be in another unit or frame."""
+        return bool(self.inside.mean() < MOST_INSIDE)
+
+    @property
+    def one_outside(self) -> list[float]:
+        """The first centre x, y, z in voxels that lies outside."""
+        return [float(value) for value in self.centres[~self.inside][0, ::-1].round(1)]
+
+    def kept(self, *, pad: bool) -> NDArray[np.bool_]:
+        """Which (n,) are cut: whole boxes, or all whose centre lies inside."""
+        return self.inside if pad else self.whole
 
 
 def cut_box(

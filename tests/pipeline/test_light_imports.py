@@ -11,10 +11,13 @@ HEAVY = ("torch", "pandas", "scipy", "gemmi", "matplotlib", "monai", "mrcfile")
 
 
 def imports_of_rules() -> list[str]:
-    """Import statements of the Snakefile and the rule files that name this package."""
+    """Import statements of the Snakefile and the rule files that name this package.
+
+    Those within functions count as little as the functions: they run where there is need.
+    """
     text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
     several_lines = r"\([^)]*\).*"
-    pattern = rf"^ *(from civa[\w.]* import (?:{several_lines}|.+)|import civa.*)$"
+    pattern = rf"^(from civa[\w.]* import (?:{several_lines}|.+)|import civa.*)$"
     return re.findall(pattern, text, re.M)
 
 

@@ -54,6 +54,35 @@ def test_lists_by_class(folder: Path) -> None:
     own_data.check(told, "d")
 
 
+def test_an_index_of_dynamo_names_the_files_of_numbers(folder: Path) -> None:
+    (folder / "n.csv").write_text(LIST.replace("TS_1", "1").replace("TS_2", "24"))
+    (folder / "tomograms.doc").write_text("1 tomograms/TS_3.mrc\n24 /far/away/TS_1.rec\n7 x.rec\n")
+    told = config(lists="n.csv", tomogram_files="tomograms.doc")
+    assert own_data.tomogram_files(told, "d") == {
+        "1": "tomograms/TS_3.mrc",
+        "24": "tomograms/TS_1.mrc",
+    }
+    assert [path.name for path in own_data.tomograms(told, "d")] == ["TS_3.mrc", "TS_1.mrc"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "1 gone.rec\n24 TS_1\n",
+            r"tomograms\.doc names the tomogram gone\.rec, which is not there",
+        ),
+        ("TS_1.rec\n", r"tomograms\.doc, line 1: 'TS_1\.rec' is no number and file"),
+        ("1 a.rec\n\n1 b.rec\n", r"tomograms\.doc, line 3: tomogram 1 stands twice"),
+    ],
+)
+def test_an_index_that_is_none_is_refused(folder: Path, text: str, message: str) -> None:
+    (folder / "n.csv").write_text(LIST.replace("TS_1", "1").replace("TS_2", "24"))
+    (folder / "tomograms.doc").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        own_data.tomogram_files(config(lists="n.csv", tomogram_files="tomograms.doc"), "d")
+
+
 @pytest.mark.parametrize(
     ("extract", "message"),
     [
