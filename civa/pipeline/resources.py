@@ -90,7 +90,7 @@ COSTS = {
     "train_classifier": Cost(350, 250, TABLES_MB, 0.008, activations_mb=200, epochs=24, gpu=True),
     "localize": Cost(350, 250, TABLES_MB, 0.02, batches={"batch_size": 32}, gpu=True),
     "cooccur": Cost(  # 512 MB of the co-occurrence matrix at a time; every voxel with every other
-        *(900, 150, TABLES_MB, 0.04),
+        *(700, 150, TABLES_MB, 0.04),
         voxel_power=2,
         batches={"batch_size": 8, "group_size": 16},
         gpu=True,
@@ -119,7 +119,7 @@ COSTS = {
     "apply_segmenter": Cost(350, 350, TABLES_MB, 0.04, activations_mb=300, gpu=True),
     "trivial": Cost(100, 200, TABLES_MB, 0.04),
     "score": Cost(100, 200, TABLES_MB, 0.005),
-    "assess": Cost(150, 250, 0.6, 0.02),
+    "assess": Cost(150, 50, TABLES_MB, 0.005),
     "plot_overview": Cost(450, 50, 0.5, 0.02),
     "plot_comparison": Cost(450, 50, 0.5, 0.02),
     "calibrate": Cost(350, 100, TABLES_MB, 0.02),
