@@ -67,7 +67,9 @@ class Averages:
         )
         return cls(
             densities=stack[:],
-            optics=Optics(stack.voxel_size_angstrom, (_acquisition(record),), microscope),
+            optics=Optics(
+                stack.voxel_size_angstrom, (_acquisition(record["where_not_stated"]),), microscope
+            ),
             defocus_known=record["defocus_known"],
             radius_voxels=record["radius_voxels"],
             reports=record["averages"],
@@ -95,10 +97,12 @@ class Averages:
         record = {
             "radius_voxels": self.radius_voxels,
             "defocus_known": self.defocus_known,
-            "tilt_min_deg": assumed.tilts.first_deg,
-            "tilt_max_deg": assumed.tilts.last_deg,
-            "tilt_axis_deg": assumed.tilts.axis_deg,
-            "ctf_state": assumed.ctf_state,
+            "where_not_stated": {
+                "tilt_min_deg": assumed.tilts.first_deg,
+                "tilt_max_deg": assumed.tilts.last_deg,
+                "tilt_axis_deg": assumed.tilts.axis_deg,
+                "ctf_state": assumed.ctf_state,
+            },
             "voltage_kv": microscope.voltage_kv,
             "spherical_aberration_mm": microscope.spherical_aberration_mm,
             "amplitude_contrast": microscope.amplitude_contrast,

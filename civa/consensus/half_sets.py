@@ -41,9 +41,9 @@ def half_sets(
             is_second |= (tomograms == names[which]) & bool(half)
         if min(totals) >= LEAST_SHARE * count:
             return numbers[~is_second], numbers[is_second]
-        logger.warning(
-            "half-sets share tomograms: %d particles come from %d, of which the largest holds %d; "
-            "their correlation flatters",
+        logger.info(
+            "both half-sets of %d particles hold some of the same tomogram, which makes them look a "
+            "little more alike: of %d tomograms, one has %d; more tomograms per class help",
             *(count, len(names), sizes.max()),
         )
     return numbers[::2], numbers[1::2]

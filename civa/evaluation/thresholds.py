@@ -89,7 +89,7 @@ LIMITS = {
         "maps show what the classifier looks at: one that guesses looks at nothing; limits are "
         "shares of the way from guessing to perfect",
         "raise classifier.epochs; use classifier.architecture: gap, which learns where cnn1 "
-        "stays at chance; check labels, and that protein is bright (import.invert_contrast)",
+        "stays at chance; check labels, and that protein is bright (invert_contrast)",
     ),
     "worst_class": Limit(
         *("test images named correctly, worst class", "%", 60, 30),

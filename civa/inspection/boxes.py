@@ -103,11 +103,13 @@ def turn_bright(
 def _check_contrast(
     path: Path, contrast: Contrast, invert: bool | None, *, of: int
 ) -> list[Finding]:
-    figure = f"confidence {contrast.confidence:.1f}, {TELLING:g} is asked"
+    figure = f"{contrast.confidence:.1f} standard deviations, {TELLING:g} are asked"
     look = "look at the picture: are particles in the middle?"
     what = "dark" if contrast.is_dark else "bright"
     if contrast.is_told and invert is None:
-        return [Finding("advice", path, f"protein is {what} (measured, {figure})")]
+        value = f"protein is {what} (measured, {figure})"
+        value += ", and is turned bright" if contrast.is_dark else ""
+        return [Finding("advice", path, value)]
     if contrast.is_told and contrast.is_dark != invert:
         remedy = f"leave invert_contrast out, or set it to {str(not invert).lower()}; {look}"
         expected = f"{'dark' if invert else 'bright'} protein, as stated"

@@ -110,6 +110,11 @@ def run(
         record["after"] = summary(after, expected_after[test], reached)
         record["reject"] = _reject(reached, ~found.is_outlier[test])
         logger.info("%s", {key: record[key] for key in ("before", "after", "reject")})
+    else:
+        logger.warning(
+            "no volume has a mask to calibrate by: probability and expected IoU rest on the noise "
+            "between half-sets alone, which sees neither a wrong place nor a wrong class"
+        )
     table = found.table[["id", "class", "trust", "misfit"]]
     write_csv(confidence, table.assign(expected_iou=expected_after.round(4)))
     write_json(report, record)

@@ -96,7 +96,9 @@ def run(
     for name in found:
         logger.info("%s: expect %s", name, _expectation(values, name))
     summaries = [f"{name}: {one.summary}" for name, one in found.items()]
-    logger.info("%s", ": ".join([f"{what} is in order", *filter(None, ["; ".join(summaries)])]))
+    order = f"{what} is in order"
+    order += f" ({counts['warning']} warnings, above)" if counts["warning"] else ""
+    logger.info("%s", ": ".join([order, *filter(None, ["; ".join(summaries)])]))
 
 
 def _check_written(*products: Path | None) -> None:
@@ -156,6 +158,7 @@ def _draw(found: Mapping[str, Inspection], path: Path) -> None:
         return
     with replacing(path) as temporary:
         draw(shown[0]).savefig(temporary, dpi=130, format="png")
+    logger.info("look at the picture, %s", PRIVATE.sub("", str(path)))
 
 
 def _check_simulated(values: Mapping[str, Any], dataset: str) -> None:

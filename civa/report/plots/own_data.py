@@ -42,9 +42,11 @@ def _draw_view(axes: Axes, view: TomogramView, colours: dict[str, str]) -> None:
         corner = place - view.edge / 2
         colour = colours.get(str(name), "white")
         axes.add_patch(
-            Rectangle((corner[0], corner[1]), view.edge, view.edge, fill=False, ec=colour, lw=1)
+            Rectangle((corner[0], corner[1]), view.edge, view.edge, fill=False, ec=colour, lw=0.5)
         )
-    axes.set_title(f"{view.name}, z = {view.z_voxel}: {len(view.places)} boxes", fontsize=9)
+        axes.plot(*place, "+", color=colour, ms=5, mew=1)
+    title = f"{view.name} as it is stored, voxels, z = {view.z_voxel}: {len(view.places)} boxes"
+    axes.set_title(title, fontsize=9)
     axes.tick_params(labelsize=7)
 
 
@@ -57,6 +59,7 @@ def _draw_class(row: NDArray, name: str, boxes: NDArray[np.float32], colour: str
     limit = max(float(np.abs(mean).max()), 1e-6)
     for axes, image in ((row[SHOWN], mean[middle]), (row[SHOWN + 1], mean[:, middle])):
         axes.imshow(image, cmap="gray", origin="lower", vmin=-limit, vmax=limit)
+    row[0].set_title("boxes, protein bright", fontsize=8)
     row[SHOWN].set_title(f"mean of {len(boxes)}, xy", fontsize=8)
     row[SHOWN + 1].set_title("xz", fontsize=8)
     row[0].set_ylabel(name, fontsize=9, color=colour)
