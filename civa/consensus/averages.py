@@ -67,9 +67,7 @@ class Averages:
         )
         return cls(
             densities=stack[:],
-            optics=Optics(
-                stack.voxel_size_angstrom, (_acquisition(record["where_not_stated"]),), microscope
-            ),
+            optics=Optics(stack.voxel_size_angstrom, (_assumed(record),), microscope),
             defocus_known=record["defocus_known"],
             radius_voxels=record["radius_voxels"],
             reports=record["averages"],
@@ -136,10 +134,11 @@ class Averages:
         return np.stack([boosted(density, size) for density in maps])
 
 
-def _acquisition(record: Mapping[str, Any]) -> Acquisition:
+def _assumed(record: Mapping[str, Any]) -> Acquisition:
     """Return how volumes were taken whose table says nothing of it."""
-    tilts = TiltRange(record["tilt_min_deg"], record["tilt_max_deg"], record["tilt_axis_deg"])
-    return Acquisition(tilts, record["ctf_state"])
+    said = record["where_not_stated"]
+    tilts = TiltRange(said["tilt_min_deg"], said["tilt_max_deg"], said["tilt_axis_deg"])
+    return Acquisition(tilts, said["ctf_state"])
 
 
 def spectra_table(

@@ -42,8 +42,8 @@ def half_sets(
         if min(totals) >= LEAST_SHARE * count:
             return numbers[~is_second], numbers[is_second]
         logger.info(
-            "both half-sets of %d particles hold some of the same tomogram, which makes them look a "
-            "little more alike: of %d tomograms, one has %d; more tomograms per class help",
+            "both half-sets of %d particles hold some of the same tomogram, which makes them look "
+            "a little more alike: of %d tomograms, one has %d; more tomograms per class help",
             *(count, len(names), sizes.max()),
         )
     return numbers[::2], numbers[1::2]

@@ -99,9 +99,8 @@ def test_boxes_that_do_not_tell_their_contrast_say_so(tmp_path: Path) -> None:
     tomogram(tmp_path / "t.mrc", places, sign=0)
     rows = table(places, **{"class": two_classes(len(places))})
     texts = said(inspected(tmp_path, rows), "warning")
-    assert any(
-        re.search(r"boxes do not tell .*4\.5 are asked\); state inv", text) for text in texts
-    )
+    told = re.compile(r"boxes do not tell .*4\.5 are asked\); state inv")
+    assert any(told.search(text) for text in texts)
 
 
 def test_positions_in_another_unit_are_an_error(tmp_path: Path) -> None:
