@@ -25,6 +25,7 @@ IMAGE_STACK = 0  # ISPG of a stack of images, and of volumes of some programs
 EM_MACHINES = (6,)  # first byte of an EM file: that of PCs, least significant byte first
 EM_HEADER_BYTES = 512
 EM_BYTES = {1: 1, 2: 2, 4: 4, 5: 4, 9: 8}  # type of an EM file's voxels -> bytes of one
+FLAT = 1e-5  # range of a box's voxels over their largest: rounding leaves as much of a constant
 SIZE_TOLERANCE = 1e-3  # of voxel sizes: headers hold single precision
 
 
@@ -37,6 +38,11 @@ class Geometry:
 
     def __str__(self) -> str:
         return f"{self.edge}^3 at {self.voxel_size_angstrom:g} Å"
+
+
+def is_flat(box: NDArray[np.float32]) -> bool:
+    """Whether all voxels of a box are alike, but for rounding."""
+    return bool(np.ptp(box) <= FLAT * np.abs(box).max())
 
 
 def fitting_edge(edge: int) -> int:
@@ -149,9 +155,9 @@ class Boxes:
             box = _values(path, member, self._override)
         except ValueError as error:
             raise self._error(number, str(error)) from error
-        if np.ptp(box) == 0:
-            raise self._error(number, f"{path} is constant: it carries no signal", "", "remove it")
         values = box.astype(np.float32)
+        if is_flat(values):
+            raise self._error(number, f"{path} is constant: it carries no signal", "", "remove it")
         return fit(values, self.edge, outside=float(values.mean()))
 
     def mask(self, number: int) -> Understood | None:
@@ -178,15 +184,19 @@ class Boxes:
             raise self._error(number, value, f"{self.stored.edge}^3, as its box")
         return Understood(fit(found.inside, self.edge, outside=False), found.remark)
 
-    def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of every file that is named, box or mask, by its path."""
+    def files(self) -> list[Path]:
+        """Return every file that is named, box or mask, once."""
         named = [
             self.file(number, column)[0]
             for column in ("path", "mask")
             for number in range(len(self))
             if self._cell(number, column)
         ]
-        return {str(path): digest(path) for path in dict.fromkeys(named)}
+        return list(dict.fromkeys(named))
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that is named, by its path."""
+        return {str(path): digest(path) for path in self.files()}
 
     def file(self, number: int, column: str) -> tuple[Path, int | None]:
         """Return the file that a cell names, and which volume of a stack, counted from 0.
@@ -276,6 +286,8 @@ def _values(path: Path, member: int | None, voxel_size_angstrom: float | None) -
         values, _ = read_volume(path, voxel_size_angstrom=voxel_size_angstrom)
     else:
         with mrcfile.mmap(path, permissive=True) as mrc:
+            if mrc.data is None:
+                raise ValueError(f"{path} is no MRC file or is cut short: fetch or copy it again")
             _check_member(path, member, len(mrc.data))
             values = as_zyx(np.array(mrc.data[member]), mrc.header, source=str(path))
     if not np.isfinite(values).all():

@@ -89,7 +89,11 @@ def states_tilts(particles: "pd.DataFrame") -> bool:
 
 def _tilts(particles: "pd.DataFrame", assumed: Acquisition) -> Iterator[TiltRange]:
     if not states_tilts(particles):
-        yield from [assumed.tilts] * len(particles)
+        if AXIS not in particles:
+            yield from [assumed.tilts] * len(particles)
+            return
+        ends = assumed.tilts.first_deg, assumed.tilts.last_deg
+        yield from (TiltRange(*ends, axis) for axis in _degrees(particles, AXIS).tolist())
         return
     missing = [column for column in TILTS if column not in particles]
     if missing:

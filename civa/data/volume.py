@@ -85,7 +85,13 @@ def read_shape(path: Path) -> tuple[int, int, int]:
 def read_header(path: Path) -> np.recarray:
     """Read the header of an MRC file; no voxel is read.  Errors are those of `read_shape`."""
     with _open_permissively(path, header_only=True) as mrc:
-        return mrc.header
+        header = mrc.header
+    counts = [int(header[name]) for name in ("nx", "ny", "nz")]
+    if min(counts) < 1:
+        raise ValueError(
+            f"{path}: its header states {counts} voxels: it is damaged, fetch or copy it again"
+        )
+    return header
 
 
 def _open_permissively(path: Path, *, header_only: bool = False) -> mrcfile.mrcfile.MrcFile:

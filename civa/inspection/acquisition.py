@@ -1,5 +1,6 @@
 """How each tomogram was taken, and what was done to it: stated, read from a file, or measured."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from civa.data.findings import Finding
 from civa.data.imaging import AXIS, DEFOCUS, STATE, TILTS
 from civa.data.volume import standardize
 from civa.inspection.contrast import TELLING, Contrast, contrast_of
-from civa.inspection.geometry import FILLED, Geometry, box_power, geometry_of
+from civa.inspection.geometry import Geometry, box_power, geometry_of
 from civa.optics import RAW, STATES, TiltRange
 from civa.tomograms.tilt_angles import TiltSeries
+
+logger = logging.getLogger(__name__)
 
 ASSUMED = TiltRange()  # what most tilt series reach
 TOLERANCE_DEG = 6.0  # twice the accuracy of a measured end of a tilt range
@@ -98,6 +101,8 @@ class Observed:
         Of the boxes around its particles; None where there were none.
     series
         What a file says of its tilt series; None where there is none.
+    listed
+        Tilts that a table of boxes states; None where it states none.
     """
 
     name: str
@@ -105,6 +110,28 @@ class Observed:
     geometry: Geometry | None = None
     contrast: Contrast | None = None
     series: TiltSeries | None = None
+    listed: TiltRange | None = None
+
+
+def check_stated_once(table: pd.DataFrame, stated: Stated) -> None:
+    """Check that a table of boxes and settings do not both state how tomograms were taken.
+
+    Raises
+    ------
+    ValueError
+        If they do.
+    """
+    settings = {
+        TILTS[0]: ("tilt_range_deg", stated.tilt_range_deg),
+        AXIS: ("tilt_axis_deg", stated.tilt_axis_deg),
+        STATE: ("ctf_state", stated.ctf_state),
+    }
+    for column, (name, value) in settings.items():
+        if value is not None and column in table:
+            raise ValueError(
+                f"{name} is set, and the table has a column {column}: which one holds? Leave out "
+                "the setting or the column"
+            )
 
 
 class MeanBox:
@@ -172,19 +199,21 @@ def properties(
 
 def _tilts(observed: Observed, stated: Stated) -> list[Property]:
     first, last, source, confidence = ASSUMED.first_deg, ASSUMED.last_deg, "assumed", "none"
-    measured = observed.geometry is not None and observed.geometry.is_measured
+    seen = _seen(observed, stated)
     if stated.tilt_range_deg is not None:
         (first, last), source, confidence = stated.tilt_range_deg, "stated", "as stated"
     elif observed.series is not None:
         angles = observed.series.angles_deg
         first, last = angles.min(), angles.max()
         source, confidence = "file", f"{len(angles)} tilts"
-        if measured and _is_mirrored((first, last), observed.geometry):
+        if seen is not None and _is_mirrored((first, last), seen):
             first, last = -last, -first
             confidence += ", their sign turned to that of the missing wedge"
-    elif measured:
-        assert observed.geometry is not None
-        (first, last), source = observed.geometry.tilts_deg, "measured"
+    elif observed.listed is not None:
+        first, last = observed.listed.first_deg, observed.listed.last_deg
+        source, confidence = "file", "columns of the table of boxes"
+    elif seen is not None and observed.geometry is not None:
+        (first, last), source = seen, "measured"
         confidence = f"to 3 degrees; {_wedge(observed.geometry)}"
     elif observed.geometry is not None:
         confidence = f"none: {_wedge(observed.geometry)}"
@@ -200,10 +229,18 @@ def _wedge(geometry: Geometry) -> str:
     return f"power in the missing wedge {geometry.emptiness:.2f} of the rest"
 
 
-def _is_mirrored(tilts: tuple[float, float], geometry: Geometry | None) -> bool:
+def _seen(observed: Observed, stated: Stated) -> tuple[float, float] | None:
+    """Return the range of tilts that voxels show, about the axis that is stated; None if none."""
+    geometry = observed.geometry
+    if geometry is None or not geometry.is_measured:
+        return None
+    axis = geometry.axis_deg if stated.tilt_axis_deg is None else stated.tilt_axis_deg
+    return geometry.tilts_about(axis)
+
+
+def _is_mirrored(tilts: tuple[float, float], seen: tuple[float, float]) -> bool:
     """Whether tilts of the other sign, as some programs count them, fit the wedge better."""
-    assert geometry is not None
-    first, last = geometry.tilts_deg
+    first, last = seen
     as_read = abs(tilts[0] - first) + abs(tilts[1] - last)
     mirrored = abs(-tilts[1] - first) + abs(-tilts[0] - last)
     return bool(mirrored < as_read)
@@ -213,6 +250,9 @@ def _axis(observed: Observed, stated: Stated) -> Property:
     value, source, confidence = ASSUMED.axis_deg, "assumed", "none"
     if stated.tilt_axis_deg is not None:
         value, source, confidence = stated.tilt_axis_deg, "stated", "as stated"
+    elif observed.listed is not None:
+        value, source = observed.listed.axis_deg, "file"
+        confidence = "columns of the table of boxes"
     elif observed.geometry is not None and observed.geometry.is_measured:
         value, source = observed.geometry.axis_deg, "measured"
         confidence = f"to 2 degrees; {_wedge(observed.geometry)}"
@@ -262,17 +302,17 @@ def check_acquisition(source: Path, observed: Observed, stated: Stated) -> list[
     if not geometry.is_measured:
         value = (
             f"tomogram '{name}' has no missing wedge (power there {geometry.emptiness:.2f} of the "
-            f"rest, {FILLED:g} and more is none)"
+            f"rest, {geometry.limit:.2g} and more is none)"
         )
         remedy = "give the raw or CTF-corrected tomogram, not one that was denoised or filled"
         return [Finding("warning", source, value, "", remedy)]
-    first, last = geometry.tilts_deg
+    taken = [float(one.value) for one in _tilts(observed, stated)]
+    axis = float(_axis(observed, stated).value)
+    first, last = geometry.tilts_about(axis)
     value = (
         f"tomogram '{name}' was tilted from {first:.0f} to {last:.0f}° about an axis "
         f"{geometry.axis_deg:.0f}° from y (measured, to 3°)"
     )
-    taken = [float(one.value) for one in _tilts(observed, stated)]
-    axis = float(_axis(observed, stated).value)
     apart = max(abs(taken[0] - first), abs(taken[1] - last))
     turned = abs((axis - geometry.axis_deg + 90) % 180 - 90)
     if apart > TOLERANCE_DEG or turned > AXIS_TOLERANCE_DEG:
@@ -347,5 +387,12 @@ def with_acquisition(
     """
     columns = [*TILTS, AXIS]
     columns += [name for name in (STATE, DEFOCUS) if all(name in of for of in known.values())]
+    some = [name for name, of_one in known.items() if DEFOCUS in of_one]
+    if some and DEFOCUS not in columns and DEFOCUS not in table:
+        logger.warning(
+            "the defocus of %d of %d tomograms is known, as of '%s': it is used for none; state "
+            "that of all",
+            *(len(some), len(known), some[0]),
+        )
     missing = [column for column in columns if column not in table]
     return table.assign(**{column: [known[name][column] for name in names] for column in missing})

@@ -14,6 +14,13 @@ from civa.data.findings import Finding, FindingError
 from civa.data.own_table import check_own_table
 from civa.data.split import split_counts
 from civa.data.volume import standardize
+from civa.inspection.acquisition import (
+    MeanBox,
+    Observed,
+    Stated,
+    check_acquisition,
+    check_stated_once,
+)
 from civa.inspection.contrast import TELLING, Contrast, contrast_of
 from civa.inspection.inspection import EXAMPLES, Inspection, spread_rows
 
@@ -24,7 +31,7 @@ def inspect_boxes(
     fractions: Sequence[float],
     voxel_size_angstrom: float | None = None,
     box_voxels: int | None = None,
-    invert_contrast: bool | None = None,
+    stated: Stated | None = None,
     deep: bool = False,
 ) -> Inspection:
     """Look at all that a table of boxes names: every header, and the voxels of some or all.
@@ -33,7 +40,7 @@ def inspect_boxes(
     ----------
     fractions
         Shares of training, validation and test, which every class must reach.
-    voxel_size_angstrom, box_voxels, invert_contrast
+    voxel_size_angstrom, box_voxels, stated
         As the import is told.
     deep
         Read the voxels of all boxes and masks, not of some of each class.
@@ -60,7 +67,19 @@ def inspect_boxes(
         f"{len(rows)} volumes, {len(counts)} classes ({', '.join(map(str, counts))}), "
         f"{source.edge}³ at {source.stored.voxel_size_angstrom:g} Å, {masks} with masks"
     )
-    turn_bright(table, found, examples, invert_contrast)
+    stated = stated or Stated()
+    turn_bright(table, found, examples, stated.invert_contrast)
+    try:
+        check_stated_once(rows, stated)
+    except ValueError as error:
+        found.findings.append(Finding("error", table, str(error)))
+        return found
+    if source.edge <= source.stored.edge:  # padded boxes show the edge of what was padded
+        mean = MeanBox(source.edge)
+        for box in (box for some in examples.values() for box in some):
+            mean.add(box)
+        observed = Observed("of the boxes", source.stored.voxel_size_angstrom, mean.geometry)
+        found.findings += check_acquisition(table, observed, stated)
     return found
 
 

@@ -24,6 +24,7 @@ ANGLE_STEP_DEG = 1.0
 # Power of the empty wedge over that of the rest, above which there is none: denoised or filled
 # tomograms have 0.5 and more, noise through a wedge 0.1 (tests/inspection/test_geometry.py).
 FILLED = 0.4
+NARROWEST_DEG, WIDEST_DEG = 40.0, 175.0  # of a range of tilts that is believed
 # Edges lie where power is the geometric mean of that within and without, as high tilts are weaker
 # (dose, cos weights); windows smear some power into an empty wedge, so that it is taken for no less
 # than this share.
@@ -43,16 +44,29 @@ class Geometry:
     emptiness
         Power within the missing wedge over that outside of it: 0 where nothing is there, near 1
         where the wedge was filled or there is none.
+    limit
+        Emptiness above which there is no wedge; smaller windows show chance as one.
     """
 
     axis_deg: float
     tilts_deg: tuple[float, float]
     emptiness: float
+    limit: float = FILLED
+
+    def tilts_about(self, axis_deg: float) -> tuple[float, float]:
+        """First and last tilt, counted about an axis that may point the other way.
+
+        The axes at -90 and 90 degrees are one line; tilts about it change their sign.
+        """
+        first, last = self.tilts_deg
+        points_the_other_way = round((axis_deg - self.axis_deg) / 180) % 2 == 1
+        return (-last, -first) if points_the_other_way else (first, last)
 
     @property
     def is_measured(self) -> bool:
-        """Whether there is a missing wedge to measure."""
-        return self.emptiness < FILLED
+        """Whether there is a missing wedge to measure, as wide as of a tilt series."""
+        first, last = self.tilts_deg
+        return self.emptiness < self.limit and NARROWEST_DEG <= last - first <= WIDEST_DEG
 
     @property
     def is_known(self) -> bool:
@@ -135,7 +149,7 @@ def geometry_of(power: NDArray[np.float64]) -> Geometry:
     direction = (direction + 90) % 180 - 90
     angles, profile, _ = _profile(relative, z, y, x, direction)
     first, last, emptiness = _edges(angles, profile)
-    return Geometry(direction, (first, last), emptiness)
+    return Geometry(direction, (first, last), emptiness, FILLED * min(1.0, (edge / WINDOW) ** 2))
 
 
 def _profile(

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from civa.data.findings import Finding, Severity
 from civa.data.volume import standardize
@@ -20,10 +19,10 @@ from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
 from civa.tomograms.boxes import Placed, check_box, cut_box
+from civa.tomograms.positions import SAME_PLACE_ANGSTROM, same_places
 from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_series
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
-SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
 VIEWS = 3  # tomograms in a picture
 PLANES = 5  # of a slice: their mean shows particles that one hides in noise
 PARTS = 3  # of a split: each needs a tomogram of its own
@@ -117,8 +116,23 @@ def inspect_positions(
         expected = f"{PARTS} or more, so that training, validation and test share none"
         remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
         found.findings.append(Finding("warning", source, value, expected, remedy))
+    found.findings += _check_tilt_files(source, files, cutting.tilt_files)
     _Look(found, source, cut, files, extents, cutting, size).run(folder, deep=deep)
     return found
+
+
+def _check_tilt_files(
+    source: Path, files: dict[str, Path], tilt_files: Sequence[Path]
+) -> list[Finding]:
+    """Read the tilt angles of every tomogram."""
+    findings = []
+    for name in files:
+        try:
+            for told in match_tilt_files([name], tilt_files).values():
+                read_tilt_series(told)
+        except ValueError as error:
+            findings.append(Finding("error", source, str(error)))
+    return findings
 
 
 def _positions(
@@ -158,7 +172,7 @@ def _twice(source: Path, table: pd.DataFrame) -> list[Finding]:
     for name, rows in rows_by(table, "tomogram").items():
         some = table.iloc[rows]
         places = some[ANGSTROM].to_numpy(dtype=np.float64)
-        pairs = KDTree(places).query_pairs(SAME_PLACE_ANGSTROM, output_type="ndarray")
+        pairs = same_places(places)
         if not len(pairs):
             continue
         ids, classes = some["id"].to_numpy(), some["class"].to_numpy()
@@ -244,9 +258,8 @@ class _Look:
         try:
             told = match_tilt_files([name], self.cutting.tilt_files).get(name)
             series = None if told is None else read_tilt_series(told)
-        except ValueError as error:
-            self.found.findings.append(Finding("error", self.source, str(error)))
-            return
+        except ValueError:
+            return  # said of all tilt files already
         observed = Observed(
             name=name,
             voxel_size_angstrom=opened.voxel_size_angstrom,

@@ -36,7 +36,7 @@ class ParticleList:
     tomograms
         (n,) name of the tomogram, as the file has it; blank where it has none.
     positions
-        (n, 3) x, y, z of the particles' middles, shifts and origins applied.
+        (n, 3) x, y, z of the particles' middles, shifts and origins in their unit applied.
     frame
         Where 0 lies, and what is counted: ``corner``, from the middle of the first voxel; or
         ``centre``, half the tomogram from there; or ``fraction``, from the first voxel, 0, to the
@@ -46,6 +46,8 @@ class ParticleList:
         size the file does not state, or a fraction.
     in_voxels
         Whether that unit is a voxel of some tomogram.
+    shifts_angstrom
+        (n, 3) that are added once positions are in Å; None for none.
     classes
         (n,) what the program itself numbers as the particle's class, as text; None where it has no
         such column.
@@ -65,6 +67,7 @@ class ParticleList:
     frame: Frame = "corner"
     unit_angstrom: NDArray[np.float64] | None = None
     in_voxels: bool = True
+    shifts_angstrom: NDArray[np.float64] | None = None
     classes: NDArray[np.str_] | None = None
     rotations: Rotation | None = None
     defocus_um: NDArray[np.float64] | None = None
@@ -103,7 +106,13 @@ class ParticleList:
                 f"{self.path} ({self.dialect}) has positions that do not count voxels, so that "
                 "list_voxel_size_angstrom and first_voxel do not apply: leave them out"
             )
-        sizes = extents or {}
+        found = self._scaled(extents or {}, unit_angstrom, first_voxel)
+        return found if self.shifts_angstrom is None else found + self.shifts_angstrom
+
+    def _scaled(
+        self, sizes: Mapping[str, Extent], unit_angstrom: float | None, first_voxel: float
+    ) -> NDArray[np.float64]:
+        """Positions (n, 3) in Å from the middle of the first voxel, before shifts in Å."""
         corner = self.positions - first_voxel
         if self.frame == "corner":
             if unit_angstrom is not None:

@@ -12,6 +12,7 @@ ExportParticlesTiltseries.cs and its page "Tomogram and particle files"; of pyto
 src/pytom_tm/extract.py.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from civa.particle_lists.particle_list import (
     has,
     number_columns,
 )
+
+logger = logging.getLogger(__name__)
 
 COORDINATES = [f"rlnCoordinate{axis}" for axis in "XYZ"]
 CENTRED = [f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"]
@@ -52,10 +55,16 @@ Blocks = Mapping[str, pd.DataFrame]
 
 def find_particles(blocks: Blocks) -> pd.DataFrame | None:
     """Return the block of a STAR file that lists particles with positions, if there is one."""
-    for table in blocks.values():
-        if has(table, COORDINATES) or has(table, CENTRED):
-            return table
-    return None
+    found = {
+        name: table
+        for name, table in blocks.items()
+        if has(table, COORDINATES) or has(table, CENTRED)
+    }
+    if len(found) > 1:
+        raise ValueError(
+            f"the blocks {list(found)} list particles: expected one; write a file for each"
+        )
+    return next(iter(found.values()), None)
 
 
 def read(path: Path, blocks: Blocks) -> ParticleList:
@@ -82,9 +91,9 @@ def read(path: Path, blocks: Blocks) -> ParticleList:
             "expected more than 0"
         )
     turned, within, notes = _rotations(path, table)
-    origins = _origins(path, table, unit)
+    pixels, angstrom = _origins(path, table)
     if turned is not None:  # of a box that was cut out turned: its origins are turned with it
-        origins = turned.apply(origins)
+        pixels, angstrom = (turned.apply(np.array(one)) for one in (pixels, angstrom))
     columns = CENTRED if has(table, CENTRED) else COORDINATES
     positions = number_columns(path, table, columns)
     frame = _frame(columns, positions)
@@ -93,7 +102,8 @@ def read(path: Path, blocks: Blocks) -> ParticleList:
         dialect=dialect,
         table=table,
         tomograms=_tomograms(table),
-        positions=positions - origins,
+        positions=positions - pixels,
+        shifts_angstrom=-angstrom,
         frame=frame,
         unit_angstrom=None if frame == "fraction" else unit,
         in_voxels=frame == "corner",
@@ -143,6 +153,9 @@ def _optics(path: Path, table: pd.DataFrame, blocks: Blocks) -> pd.DataFrame:
             f"{path} has particles of the optics groups {missing[:5]}, which its table "
             "data_optics lacks: write both together"
         )
+    twice = groups["rlnOpticsGroup"][groups["rlnOpticsGroup"].duplicated()].tolist()
+    if twice:
+        raise ValueError(f"{path} states the optics groups {twice[:5]} twice: state each once")
     known = groups.drop_duplicates("rlnOpticsGroup").set_index("rlnOpticsGroup")
     return known.loc[table["rlnOpticsGroup"]].set_index(table.index)
 
@@ -189,23 +202,14 @@ def _unit(
     return None
 
 
-def _origins(
-    path: Path, table: pd.DataFrame, unit: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
-    """Origins (n, 3) x, y, z in the unit of positions; zeros where the file has none."""
+def _origins(path: Path, table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Origins (n, 3) in the unit of positions, and those in Å; zeros where there are none."""
+    none = np.zeros((len(table), 3))
     if has(table, ORIGINS_ANGSTROM):
-        origins = number_columns(path, table, ORIGINS_ANGSTROM)
-        if unit is not None:
-            return origins / unit[:, None]
-        if origins.any():
-            raise ValueError(
-                f"{path} has origins in Å and does not say how large the pixels of its positions "
-                "are: add the pixel size to its table data_optics"
-            )
-        return origins
+        return none, number_columns(path, table, ORIGINS_ANGSTROM)
     if has(table, ORIGINS_PIXELS):
-        return number_columns(path, table, ORIGINS_PIXELS)
-    return np.zeros((len(table), 3))
+        return number_columns(path, table, ORIGINS_PIXELS), none
+    return none, none
 
 
 def _defocus(path: Path, table: pd.DataFrame) -> NDArray[np.float64] | None:
@@ -216,13 +220,19 @@ def _defocus(path: Path, table: pd.DataFrame) -> NDArray[np.float64] | None:
     if not has(table, DEFOCUS_ANGSTROM):
         return None
     defocus = number_columns(path, table, DEFOCUS_ANGSTROM).mean(axis=1) / 1e4  # Å per µm
-    return defocus if (defocus > 0).all() else None
+    unstated = int((defocus <= 0).sum())
+    if unstated and unstated < len(defocus):
+        logger.warning(
+            "%s: %d of %d particles state no defocus above 0: it is left out for all",
+            *(path, unstated, len(defocus)),
+        )
+    return None if unstated else defocus
 
 
 def _tomograms(table: pd.DataFrame) -> NDArray[np.str_]:
     for column in TOMOGRAM_NAMES:
         if column in table:
-            return table[column].astype(str).to_numpy(dtype=np.str_)
+            return np.array([str(name) for name in table[column]], dtype=np.str_)
     return np.full(len(table), "", dtype=np.str_)
 
 

@@ -1,5 +1,6 @@
 """The own data of a configuration, looked at before any long work."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,40 +33,46 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
         Read the voxels of all boxes and masks, not of some of each class.
     """
     fractions = (defaults("split") | settings(values, "split", dataset))["fractions"]
-    if own_data.is_imported(values, dataset):
-        told = settings(values, "import", dataset)
-        return inspect_boxes(
-            own_data.table(values, dataset),
-            fractions=fractions,
-            voxel_size_angstrom=told.get("voxel_size_angstrom"),
-            box_voxels=told.get("box_voxels"),
-            invert_contrast=told.get("invert_contrast"),
-            deep=deep,
-        )
-    told = settings(values, "extract", dataset)
-    lists = own_data.lists(values, dataset)
-    classes: list[str | None] = [*own_data.list_classes(values, dataset)] or [None] * len(lists)
+    origin = "import" if own_data.is_imported(values, dataset) else "extract"
+    told = settings(values, origin, dataset)
+    first = own_data.table(values, dataset) if origin == "import" else Path()
     try:
-        files = own_data.tomograms(values, dataset)
-        tilt_files = own_data.tilt_files(values, dataset)
-        positions = reading(values, dataset, files).table(list(zip(lists, classes, strict=True)))
-    except ValueError as error:
-        return Inspection([Finding("error", lists[0], str(error))])
-    cutting = Cutting(
-        box_voxels=told.get("box_voxels", defaults("extract")["box_voxels"]),
-        voxel_size_angstrom=told.get("voxel_size_angstrom"),
-        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
-        stated=stated_of(
+        stated = stated_of(
             told.get("tilt_range_deg"),
             told.get("tilt_axis_deg"),
             told.get("ctf_state"),
             told.get("invert_contrast"),
-        ),
+        )
+        if origin == "import":
+            return inspect_boxes(
+                first,
+                fractions=fractions,
+                voxel_size_angstrom=told.get("voxel_size_angstrom"),
+                box_voxels=told.get("box_voxels"),
+                stated=stated,
+                deep=deep,
+            )
+        lists = own_data.lists(values, dataset)
+        first = lists[0]
+        classes: list[str | None] = [*own_data.list_classes(values, dataset)]
+        files = own_data.tomograms(values, dataset)
+        tilt_files = own_data.tilt_files(values, dataset)
+        positions = reading(values, dataset, files).table(
+            list(zip(lists, classes or [None] * len(lists), strict=True))
+        )
+    except ValueError as error:
+        return Inspection([Finding("error", first, str(error))])
+    cutting = Cutting(
+        box_voxels=told.get("box_voxels", defaults("extract")["box_voxels"]),
+        voxel_size_angstrom=told.get("voxel_size_angstrom"),
+        tomogram_voxel_size_angstrom=told.get("tomogram_voxel_size_angstrom"),
+        stated=stated,
         tilt_files=tilt_files,
         pad=told.get("edges") == "pad",
     )
+    source = first if len(lists) == 1 else Path(os.path.commonpath([p.parent for p in lists]))
     return inspect_positions(
-        lists[0], positions, by_name(files), cutting, fractions=fractions, deep=deep
+        source, positions, by_name(files), cutting, fractions=fractions, deep=deep
     )
 
 

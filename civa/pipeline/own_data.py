@@ -175,9 +175,16 @@ def _named(
 
 
 def tilt_files(config: Config, dataset: str) -> list[Path]:
-    """Return the files of tilt angles of a data set; none where none are given."""
+    """Return the files of tilt angles of a data set's tomograms; none where none are given."""
     given = config["datasets"][dataset]["extract"].get("tilt_files")
-    return [] if given is None else _files("tilt_files", _several(given), TILT_ENDINGS)
+    if given is None:
+        return []
+    from civa.tomograms.names import bare  # pandas: not for other plans
+    from civa.tomograms.tilt_angles import match_tilt_files
+
+    names = [bare(path.name) for path in tomograms(config, dataset)]
+    there = _files("tilt_files", _several(given), TILT_ENDINGS)
+    return list(match_tilt_files(names, there).values())
 
 
 def _files(key: str, given: Iterable[str], endings: Sequence[str]) -> list[Path]:

@@ -19,7 +19,7 @@ from civa.inspection.inspection import rows_by
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent, number_columns
 from civa.tomograms.boxes import Placed, check_box, cut_box
-from civa.tomograms.names import by_name
+from civa.tomograms.names import files_of
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def run(
     if box_voxels % BOX_MULTIPLE:
         raise ValueError(f"box_voxels is {box_voxels}: expected a multiple of {BOX_MULTIPLE}")
     listed = read_particles(positions)
-    files = _files(positions, listed, tomograms)
+    files = files_of(positions, listed, tomograms)
     extents = {name: read_extent(p, tomogram_voxel_size_angstrom) for name, p in files.items()}
     size = voxel_size_angstrom or extents[listed["tomogram"].iloc[0]].voxel_size_angstrom
     kept = _inside(positions, listed, extents, box_voxels, size, pad=edges == "pad")
@@ -99,18 +99,6 @@ def _check_classes(listed: pd.DataFrame, table: pd.DataFrame) -> None:
             f"no box of the classes {lost} lies within a tomogram: choose a smaller box, or edges: "
             "pad, or leave the classes out"
         )
-
-
-def _files(positions: Path, listed: pd.DataFrame, tomograms: tuple[Path, ...]) -> dict[str, Path]:
-    """Return the file of every tomogram that the table names."""
-    files = by_name(tomograms)
-    missing = sorted(set(listed["tomogram"]) - set(files))
-    if missing:
-        raise ValueError(
-            f"{positions} names the tomograms {missing[:5]}, and the files are those of "
-            f"{sorted(files)[:5]}: rerun 'list-particles'"
-        )
-    return {str(name): files[name] for name in listed["tomogram"].unique()}
 
 
 def _centres(positions: Path, table: pd.DataFrame, voxel_size_angstrom: float) -> NDArray:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from civa.data.boxes import BOX_MULTIPLE, Boxes
 from civa.data.files import write_csv
 from civa.data.findings import raise_errors
+from civa.data.imaging import read_acquisitions, states_tilts
 from civa.data.own_table import check_own_table
 from civa.data.particles import UNANNOTATED, read_tomograms, with_labels
 from civa.data.stack import write_batches
@@ -28,6 +29,7 @@ from civa.inspection.acquisition import (
     Stated,
     as_table,
     check_acquisition,
+    check_stated_once,
     stated_of,
     values_of,
     with_acquisition,
@@ -36,6 +38,8 @@ from civa.inspection.acquisition import (
     properties as properties_of,
 )
 from civa.inspection.inspection import rows_by, spread_rows
+from civa.optics import TiltRange
+from civa.pipeline.publishing import PRIVATE
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +94,12 @@ def run(
     source = Boxes(table, rows, voxel_size_angstrom, box_voxels)
     _say_edge(table, source)
     written, size = (len(source), *(source.edge,) * 3), source.stored.voxel_size_angstrom
+    check_stated_once(rows, stated)
+    _check_products(source, (volumes, masks, particles, properties))
     names = _tomograms(rows)
     is_stated = voxel_size_angstrom is not None
-    known = as_table(list(_properties(source, names, stated, voxel_size_stated=is_stated)))
+    listed = _listed(rows, names)
+    known = as_table(list(_properties(source, names, stated, listed, voxel_size_stated=is_stated)))
     write_csv(properties, known)
     values = values_of(known)
     signs = [-1 if values[name]["contrast"] == DARK else 1 for name in names]
@@ -127,8 +134,34 @@ def _tomograms(rows: pd.DataFrame) -> list[str]:
     return read_tomograms(rows) or [UNNAMED] * len(rows)
 
 
+def _listed(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, TiltRange]:
+    """Return the tilts that the table states of a tomogram, those of its first box."""
+    if not states_tilts(rows):
+        return {}
+    acquisitions, numbers = read_acquisitions(rows)
+    first = {name: number for name, number in reversed(list(zip(names, numbers, strict=True)))}
+    return {name: acquisitions[number].tilts for name, number in first.items()}
+
+
+def _check_products(source: Boxes, products: Sequence[Path]) -> None:
+    """Stop before a product takes the place of a box or mask of the user."""
+    files = {Path(name).resolve() for name in source.files()}
+    for product in products:
+        place = Path(PRIVATE.sub("", str(product)))
+        if place.resolve() in files:
+            raise ValueError(
+                f"{place} is a box or mask that {source.table} names: choose another place for "
+                "products, so that nothing of yours is replaced"
+            )
+
+
 def _properties(
-    source: Boxes, names: Sequence[str], stated: Stated, *, voxel_size_stated: bool
+    source: Boxes,
+    names: Sequence[str],
+    stated: Stated,
+    listed: Mapping[str, TiltRange],
+    *,
+    voxel_size_stated: bool,
 ) -> Iterator[Property]:
     """Tell from some boxes of every tomogram how it was taken, and what was done to it."""
     means = {name: MeanBox(source.edge) for name in names}
@@ -143,6 +176,7 @@ def _properties(
             voxel_size_angstrom=source.stored.voxel_size_angstrom,
             geometry=None if is_padded else mean.geometry,
             contrast=mean.contrast,
+            listed=listed.get(name),
         )
         for finding in check_acquisition(source.table, observed, stated):
             logger.log(finding.level, "%s", finding)

@@ -26,7 +26,8 @@ from civa.inspection.inspection import rows_by, spread_rows
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import number_columns
 from civa.tomograms.boxes import check_box, cut_box, lie_inside
-from civa.tomograms.names import by_name
+from civa.tomograms.empty_places import EMPTY
+from civa.tomograms.names import files_of
 from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_series
 from civa.tomograms.tomogram import Tomogram, unpacked
 
@@ -65,7 +66,7 @@ def run(
     """
     stated = stated_of(tilt_range_deg, tilt_axis_deg, ctf_state, invert_contrast)
     listed = read_particles(positions)
-    files = by_name(tomograms)
+    files = files_of(positions, listed, tomograms)
     told = match_tilt_files(files, tilt_files)
     size = voxel_size_angstrom
     observed, everywhere = list[Observed](), MeanBox(box_voxels)
@@ -106,6 +107,7 @@ def _sample(
     """Yield ids and centres (3,) z, y, x in voxels of some boxes that lie within a tomogram."""
     voxel = opened.voxel_size_angstrom
     centres = number_columns(positions, listed, ANGSTROM)[:, ::-1] / voxel
-    whole = np.flatnonzero(lie_inside(centres, opened.shape, box_voxels, size / voxel))
-    for row in spread_rows(whole.tolist(), SAMPLE):
+    whole = lie_inside(centres, opened.shape, box_voxels, size / voxel)
+    rows = np.flatnonzero(whole & (listed["class"] != EMPTY).to_numpy())
+    for row in spread_rows(rows.tolist(), SAMPLE):
         yield str(listed["id"].iloc[row]), centres[row]

@@ -1,5 +1,6 @@
 """Boxes cut from a tomogram at sub-voxel positions, with voxels of another size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from civa.data.boxes import is_flat
 from civa.data.findings import Finding
 from civa.particle_lists.particle_list import Extent
 from civa.tomograms.tomogram import Tomogram
@@ -136,6 +138,8 @@ def cut_box(
     stop = np.array([np.ceil(axis[-1] + reach) + 1 for axis in positions], dtype=np.int64)
     corner, stop = np.maximum(corner, 0), np.minimum(stop, tomogram.shape)
     window = tomogram.window(corner, stop)
+    if _holds_nothing(window, corner, positions):
+        return np.full((box_voxels,) * 3, window.mean(), dtype=np.float32)
     along = []
     for axis, first, count in zip(positions, corner, window.shape, strict=True):
         # Positions outside take the value at the edge, as numpy's pad with "edge" does.
@@ -150,12 +154,24 @@ def cut_box(
     return np.ascontiguousarray(across_z.transpose(1, 0, 2))
 
 
+def _holds_nothing(
+    window: NDArray, corner: NDArray[np.int64], positions: Sequence[NDArray[np.floating]]
+) -> bool:
+    """Whether a box's own voxels are all alike, whatever rings into it from beyond."""
+    own = []
+    for axis, first in zip(positions, corner, strict=True):
+        start = max(0, int(np.floor(axis[0])) - int(first))
+        own.append(slice(start, max(start + 1, int(np.ceil(axis[-1])) + 1 - int(first))))
+    inner = window[tuple(own)]
+    return bool(inner.size and np.ptp(inner) == 0)
+
+
 def check_box(tomogram: Path, identity: str, box: NDArray) -> list[Finding]:
     """Tell what makes a box useless: voxels that are no numbers, or all alike."""
     if not np.isfinite(box).all():
         value = "the box holds NaN or infinite voxels"
         return [Finding("error", tomogram, value, "", "mend the tomogram", id=identity)]
-    if np.ptp(box) == 0:
+    if is_flat(box):
         value = "the box is constant"
         remedy = "leave the particle out: the tomogram is empty there"
         return [Finding("error", tomogram, value, "", remedy, id=identity)]

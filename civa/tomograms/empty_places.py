@@ -1,5 +1,7 @@
 """Places in tomograms where no particle is listed: boxes of a class of their own."""
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
@@ -42,10 +44,15 @@ def empty_places(
     drawn = half + room * generator.random((TRIES * count, 3))
     if len(occupied):
         drawn = drawn[KDTree(occupied).query(drawn)[0] >= half]
+    cells: dict[tuple[int, ...], list[NDArray[np.float64]]] = {}  # of half a box's edge
     kept: list[NDArray[np.float64]] = []
     for place in drawn:
         if len(kept) == count:
             break
-        if all(np.linalg.norm(place - other) >= half for other in kept):
+        cell = tuple((place // half).astype(int))
+        around = itertools.product(*((at - 1, at, at + 1) for at in cell))
+        near = [other for one in around for other in cells.get(one, ())]
+        if all(np.linalg.norm(place - other) >= half for other in near):
             kept.append(place)
+            cells.setdefault(cell, []).append(place)
     return np.array(kept).reshape(-1, 3)

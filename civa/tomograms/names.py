@@ -3,9 +3,14 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from civa.data.particles import NOTHING
+from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import ParticleList
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Endings that programs give to one and the same tilt series and its tomogram.
 ENDINGS = re.compile(
@@ -57,6 +62,30 @@ def by_name(files: Iterable[Path]) -> dict[str, Path]:
                 f"the tomogram {file} is called '{name}', as a missing value is: rename it"
             )
     return named
+
+
+def files_of(positions: Path, listed: "pd.DataFrame", files: Sequence[Path]) -> dict[str, Path]:
+    """Return the file of every tomogram that a table of positions names.
+
+    Raises
+    ------
+    ValueError
+        If the table has no positions in tomograms, or a tomogram of it has no file.
+    """
+    lacking = {"tomogram", *ANGSTROM} - set(listed)
+    if lacking:
+        raise ValueError(
+            f"{positions} has no column {sorted(lacking)}: it holds {list(listed.columns)}; "
+            "make it with 'list-particles'"
+        )
+    named, there = dict.fromkeys(map(str, listed["tomogram"])), by_name(files)
+    missing = [name for name in named if name not in there]
+    if missing:
+        raise ValueError(
+            f"{positions} names the tomograms {missing[:5]}, and the files are those of "
+            f"{sorted(there)[:5]}: rerun 'list-particles'"
+        )
+    return {name: there[name] for name in named}
 
 
 def tomograms_of(

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from civa.data.findings import raise_errors
+from civa.data.imaging import read_defocus
 from civa.data.particles import check_class_names
 from civa.particle_lists.classes import classes_of
 from civa.particle_lists.coordinates_csv import ANGSTROM, QUATERNION
@@ -23,6 +25,7 @@ from civa.tomograms.tomogram import read_extent
 
 logger = logging.getLogger(__name__)
 
+SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
 SEED = 1  # of the places without a particle: the same boxes in every run
 
 
@@ -117,11 +120,13 @@ class Reading:
         if "defocus_um" in table and table["defocus_um"].isna().any():
             logger.warning("some lists state no defocus: it is left out for all particles")
             table = table.drop(columns="defocus_um")
+        raise_errors(check_class_names(lists[0][0], table))
         if self.empty_places:
             table = pd.concat([table, self._empty(everything, files)], ignore_index=True)
         number = (table.groupby("tomogram").cumcount() + 1).map("{:05d}".format)
         table.insert(0, "id", table["tomogram"] + "_" + number)
-        return table
+        read_defocus(table)  # says what is wrong with it
+        return _with_copies(table)
 
     def files(self, particles: ParticleList) -> dict[str, Path]:
         """Return the file of every tomogram that a list names."""
@@ -131,7 +136,13 @@ class Reading:
         """Return the rows of one list, without those that belong to no class."""
         found = read_particle_list(path)
         files = self.files(found)
-        extents = {name: self._extent(name, file) for name, file in files.items()}
+        in_table = bool(self.sizes) and found.frame == "centre"
+        extents = {
+            name: self._stated_extent(name)
+            if in_table
+            else read_extent(file, self.tomogram_voxel_size_angstrom)
+            for name, file in files.items()
+        }
         names = self.class_values or None
         classes = classes_of(found, of_list=of_list, column=self.class_column, names=names)
         positions = found.corner_angstrom(
@@ -152,7 +163,6 @@ class Reading:
             table["defocus_um"] = found.defocus_um.round(4)
         table["list"] = found.path.name
         table["number"] = np.arange(1, len(found) + 1)
-        raise_errors(check_class_names(path, table[table["class"] != ""]))
         return table
 
     def _empty(self, particles: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataFrame:
@@ -180,13 +190,13 @@ class Reading:
                     *(name, len(places), self.empty_places),
                 )
             columns = dict(zip(ANGSTROM, places.round(3).T, strict=True))
+            if "defocus_um" in rows:
+                columns["defocus_um"] = rows["defocus_um"].median()
             tables.append(pd.DataFrame({"class": EMPTY, "tomogram": name, **columns}))
         return pd.concat(tables)
 
-    def _extent(self, name: str, file: Path) -> Extent:
-        """Size of a tomogram: before binning where a table of sizes is given, else its own."""
-        if not self.sizes:
-            return read_extent(file, self.tomogram_voxel_size_angstrom)
+    def _stated_extent(self, name: str) -> Extent:
+        """Size of a tomogram before binning, as the table of sizes has it."""
         alike = [
             size for known, size in self.sizes.items() if undecorated(known) == undecorated(name)
         ]
@@ -196,6 +206,27 @@ class Reading:
                 f"{list(self.sizes)[:5]}; give the tomograms.star of the same project"
             )
         return self.sizes.get(name) or alike[0]
+
+
+def _with_copies(table: pd.DataFrame) -> pd.DataFrame:
+    """Name the first of particles at one place in a column ``copy_of``, if there are any.
+
+    The split keeps them together.
+    """
+    origins = table["id"].to_numpy(dtype=object).copy()
+    for _, rows in table.groupby("tomogram", sort=False).indices.items():
+        for one, other in same_places(table[ANGSTROM].to_numpy(dtype=np.float64)[rows]):
+            origins[rows[other]] = min(origins[rows[one]], origins[rows[other]])
+    is_copy = origins != table["id"].to_numpy(dtype=object)
+    if not is_copy.any():
+        return table
+    return table.assign(copy_of=np.where(is_copy, origins, ""))
+
+
+def same_places(places: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the pairs (m, 2) of positions (n, 3) in Å that are nearer than particles can be."""
+    pairs = KDTree(places).query_pairs(SAME_PLACE_ANGSTROM, output_type="ndarray")
+    return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
 
 
 def _say(found: ParticleList, classes: NDArray[np.str_], files: Mapping[str, Path]) -> None:

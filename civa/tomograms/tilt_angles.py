@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from civa.data.imaging import LARGEST_DEFOCUS_UM
 from civa.data.star import read_star
 from civa.particle_lists.relion import DEFOCUS_ANGSTROM
 from civa.tomograms.names import files_meant
@@ -24,6 +25,7 @@ STAR_COLUMNS = ("rlnTomoYTilt", "rlnTomoNominalStageTiltAngle", "wrpAngleTilt")
 STAR_ENDINGS = (".star", ".tomostar")
 MDOC_ANGLE = re.compile(r"^\s*TiltAngle\s*=\s*(\S+)\s*$", re.MULTILINE)
 LARGEST_DEG, UPRIGHT_DEG = 90, 30
+NARROWEST_DEG = 20  # of a range: less are radians, or no tilt series
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,25 @@ def read_tilt_series(path: Path) -> TiltSeries:
         found = next(((t, name) for t in tables for name in STAR_COLUMNS if name in t), None)
         words = [] if found is None else found[0][found[1]].tolist()
         angles = _angles(path, words)
-        return TiltSeries(angles, None if found is None else _defocus(found[0], angles))
+        return TiltSeries(angles, None if found is None else _defocus(path, found[0], angles))
     text = path.read_text(encoding="utf-8", errors="replace")
     is_mdoc = path.suffix.lower() == ".mdoc"
-    return TiltSeries(_angles(path, MDOC_ANGLE.findall(text) if is_mdoc else text.split()))
+    return TiltSeries(_angles(path, MDOC_ANGLE.findall(text) if is_mdoc else _lines(text)))
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines that hold something: one with two numbers is no angle."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _angles(path: Path, words: Sequence[object]) -> NDArray[np.float64]:
     numbers = pd.to_numeric(pd.Series(list(words), dtype=object), errors="coerce")
     angles = numbers.to_numpy(dtype=np.float64)
     wrong = ~(np.abs(angles) <= LARGEST_DEG)
-    if len(angles) < 2 or wrong.any():
+    too_narrow = len(angles) > 0 and not wrong.any() and np.ptp(angles) < NARROWEST_DEG
+    if len(angles) < 2 or wrong.any() or too_narrow:
         found = f"'{words[int(wrong.argmax())]}'" if wrong.any() else f"{len(angles)} angles"
+        found += f" within {np.ptp(angles):g} degrees" if too_narrow else ""
         raise ValueError(
             f"{path} holds no list of tilt angles ({found}): expected two or more numbers from "
             f"-{LARGEST_DEG} to {LARGEST_DEG}, one per line (.tlt, .rawtlt), as TiltAngle (.mdoc) "
@@ -76,13 +85,18 @@ def _angles(path: Path, words: Sequence[object]) -> NDArray[np.float64]:
     return angles
 
 
-def _defocus(table: pd.DataFrame, angles: NDArray[np.float64]) -> float | None:
+def _defocus(path: Path, table: pd.DataFrame, angles: NDArray[np.float64]) -> float | None:
     """Defocus in µm from the columns of RELION, in Å; None where they state none."""
     if not set(DEFOCUS_ANGSTROM) <= set(table):
         return None
     both = table[DEFOCUS_ANGSTROM].apply(pd.to_numeric, errors="coerce")
     upright = both.mean(axis=1).to_numpy(dtype=np.float64)[np.abs(angles) <= UPRIGHT_DEG]
     defocus = float(np.median(upright)) / 1e4 if len(upright) else 0.0  # Å per µm
+    if defocus > LARGEST_DEFOCUS_UM:
+        raise ValueError(
+            f"{path} states a defocus of {defocus:g} µm: expected Å in {DEFOCUS_ANGSTROM}, below "
+            f"{LARGEST_DEFOCUS_UM} µm"
+        )
     return defocus if defocus > 0 else None
 
 

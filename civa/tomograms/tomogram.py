@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,6 @@ def unpacked(path: Path, folder: Path) -> Iterator[Path]:
         try:
             with PACKED[path.suffix](path) as packed, plain.open("wb") as stream:
                 shutil.copyfileobj(packed, stream, length=1 << 24)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{path} cannot be unpacked ({error}): copy it again") from error
         yield plain
