@@ -65,6 +65,20 @@ def test_results_of_the_readme_are_those_of_the_tables() -> None:
         assert cells[1::2] == printed, title
 
 
+CLASSIFIERS = yaml.safe_load(
+    (ROOT / "examples" / "classifiers.yaml").read_text(encoding="utf-8")
+)
+
+
+def test_rows_of_the_papers_classifiers_are_those_of_their_run() -> None:
+    kept = read_results(KEPT / "classifiers.csv")
+    (part,) = (part for part in layouts(kept, CLASSIFIERS) if part.name == "summary")
+    rows = [line for line in to_markdown([part]).splitlines() if line.startswith("|")]
+    measured = [line for line in rows[2:] if "n/a [" not in line]
+    assert len(measured) == 10  # four trivial rules, two maps of three classifiers
+    assert "\n".join([*rows[:2], *measured]) in RESULTS
+
+
 CONSENSUS = yaml.safe_load((ROOT / "examples" / "consensus.yaml").read_text(encoding="utf-8"))
 
 
