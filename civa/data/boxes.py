@@ -1,6 +1,7 @@
 """The boxes and masks that a user's table names: MRC or EM files, or volumes of a stack."""
 
 import functools
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -285,7 +286,10 @@ def _values(path: Path, member: int | None, voxel_size_angstrom: float | None) -
     elif member is None:
         values, _ = read_volume(path, voxel_size_angstrom=voxel_size_angstrom)
     else:
-        with mrcfile.mmap(path, permissive=True) as mrc:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # said below, where it matters
+            opened = mrcfile.mmap(path, permissive=True)
+        with opened as mrc:
             if mrc.data is None:
                 raise ValueError(f"{path} is no MRC file or is cut short: fetch or copy it again")
             _check_member(path, member, len(mrc.data))

@@ -57,6 +57,13 @@ def test_what_cannot_be_is_refused_by_id(columns: dict[str, list[object]], messa
         read_acquisitions(rows(**columns))
 
 
+def test_an_axis_alone_is_taken_with_the_range_that_is_assumed() -> None:
+    found, _ = read_acquisitions(rows(tilt_axis_deg=["-85"]), Acquisition(TiltRange(-50, 50)))
+    assert found == (Acquisition(TiltRange(-50, 50, -85)),)
+    with pytest.raises(ValueError, match=r"tilt_axis_deg must be .*\(abc\)"):
+        read_acquisitions(rows(tilt_axis_deg=["abc"]))
+
+
 def test_defocus_in_angstrom_is_told() -> None:
     assert read_defocus(rows(x=[1])) is None
     np.testing.assert_array_equal(read_defocus(rows(defocus_um=["4", 5.5])), [4, 5.5])

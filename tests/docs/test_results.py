@@ -65,9 +65,7 @@ def test_results_of_the_readme_are_those_of_the_tables() -> None:
         assert cells[1::2] == printed, title
 
 
-CLASSIFIERS = yaml.safe_load(
-    (ROOT / "examples" / "classifiers.yaml").read_text(encoding="utf-8")
-)
+CLASSIFIERS = yaml.safe_load((ROOT / "examples" / "classifiers.yaml").read_text(encoding="utf-8"))
 
 
 def test_rows_of_the_papers_classifiers_are_those_of_their_run() -> None:

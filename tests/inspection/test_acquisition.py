@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from civa.data.files import write_csv
@@ -13,12 +14,15 @@ from civa.inspection.acquisition import (
     as_table,
     ask_for_contrast,
     check_acquisition,
+    check_stated_once,
     properties,
     read_properties,
     stated_of,
+    with_acquisition,
 )
 from civa.inspection.contrast import Contrast
 from civa.inspection.geometry import Geometry
+from civa.optics import TiltRange
 from civa.tomograms.tilt_angles import TiltSeries
 
 WEDGE = Geometry(axis_deg=2.0, tilts_deg=(-54.0, 60.0), emptiness=0.11)
@@ -114,6 +118,47 @@ def test_what_is_stated_is_compared_with_the_voxels(stated: Stated, severity: st
     (finding,) = check_acquisition(Path("l.star"), SEEN, stated)
     assert finding.severity == severity
     assert "was tilted from -54 to 60° about an axis 2° from y" in str(finding)
+
+
+def test_tilts_about_the_other_end_of_an_axis_change_their_sign() -> None:
+    # Measured about -90, stated about 90: one line, and tilts are counted the other way round.
+    seen = replace(SEEN, geometry=Geometry(-90.0, (-65.0, 40.0), 0.1))
+    about = known(seen, Stated(tilt_axis_deg=90.0))
+    assert [about[name][0] for name in ("tilt_min_deg", "tilt_max_deg")] == ["-40.0", "65.0"]
+    angles = TiltSeries(np.array([-40.0, 0.0, 65.0]))
+    told = known(replace(seen, series=angles), Stated(tilt_axis_deg=90.0))
+    assert told["tilt_min_deg"] == ("-40.0", "file", "3 tilts")
+    whole = Stated(tilt_axis_deg=90.0, tilt_range_deg=(-40, 65))
+    (finding,) = check_acquisition(Path("l"), seen, whole)
+    assert finding.severity == "advice"
+    assert known(seen, Stated(tilt_axis_deg=-88.0))["tilt_min_deg"][0] == "-65.0"
+
+
+@pytest.mark.parametrize("tilts", [(0.0, -4.0), (-10.0, 12.0), (-90.0, 89.0)])
+def test_a_range_that_no_tilt_series_has_is_not_measured(tilts: tuple[float, float]) -> None:
+    found = known(replace(SEEN, geometry=Geometry(0.0, tilts, 0.05)))
+    assert found["tilt_min_deg"][:2] == ("-60.0", "assumed")
+
+
+def test_a_table_of_boxes_goes_before_voxels_and_not_beside_settings() -> None:
+    listed = replace(SEEN, listed=TiltRange(-40, 50, 3))
+    found = known(listed)
+    assert found["tilt_min_deg"] == ("-40.0", "file", "columns of the table of boxes")
+    assert found["tilt_axis_deg"][:2] == ("3.0", "file")
+    (finding,) = check_acquisition(Path("t.csv"), listed, Stated())
+    assert finding.severity == "warning"  # voxels say -54 to 60
+    rows = pd.DataFrame({"tilt_min_deg": [-60], "tilt_max_deg": [60]})
+    check_stated_once(rows, Stated(ctf_state="raw"))
+    with pytest.raises(ValueError, match="tilt_range_deg is set, and the table has a column tilt_"):
+        check_stated_once(rows, Stated(tilt_range_deg=(-60, 60)))
+
+
+def test_defocus_that_some_tomograms_lack_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    tilts = {"tilt_min_deg": "-60", "tilt_max_deg": "60", "tilt_axis_deg": "0"}
+    of = {"t": {**tilts, "defocus_um": "4"}, "u": tilts}
+    table = with_acquisition(pd.DataFrame({"id": ["a", "b"]}), ["t", "u"], of)
+    assert "defocus_um" not in table
+    assert "the defocus of 1 of 2 tomograms is known, as of 't': it is used for none" in caplog.text
 
 
 def test_a_filled_wedge_is_a_warning_with_its_figure() -> None:

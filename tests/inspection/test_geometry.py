@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 from shared import shared
 
 from civa.data.volume import write_volume
@@ -79,3 +80,13 @@ def test_a_tomogram_of_other_programs(tmp_path: Path, name: str) -> None:
     print(f"{name}: axis {found.axis_deg:g}, tilts {found.tilts_deg}; truth 0, (-54, 60)")
     assert abs(found.axis_deg) <= 3
     assert found.tilts_deg == pytest.approx((-54, 60), abs=3)
+
+
+@pytest.mark.parametrize("shape", [(32, 80, 80), (36, 80, 80), (40, 96, 80)])
+def test_smooth_noise_in_thin_tomograms_has_no_geometry(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    for seed in range(5):
+        noise = np.random.default_rng(seed).normal(size=shape)
+        found = measured(tmp_path / "t.mrc", ndimage.gaussian_filter(noise, 1.2))
+        assert not found.is_measured, found

@@ -169,6 +169,19 @@ def test_a_picture_and_a_table_of_findings_by_the_command_line(tmp_path: Path) -
     assert listed["value"].str.contains("protein is dark (measured", regex=False).any()
 
 
+def test_tilt_files_of_all_tomograms_are_read(tmp_path: Path) -> None:
+    places = grid()
+    for name in "abcde":
+        tomogram(tmp_path / f"{name}.mrc", places)
+        (tmp_path / f"{name}.tlt").write_text("-60\n60\n" if name != "e" else "x\n")
+    names = [("abcde")[i % 5] for i in range(len(places))]
+    rows = table(places, **{"class": two_classes(len(places)), "tomogram": names})
+    files = {name: tmp_path / f"{name}.mrc" for name in "abcde"}
+    plan = Cutting(box_voxels=16, tilt_files=[tmp_path / f"{name}.tlt" for name in "abcde"])
+    found = inspect_positions(Path("l.star"), rows, files, plan, fractions=FRACTIONS)
+    assert [text for text in said(found, "error") if "e.tlt holds no list of tilt angles" in text]
+
+
 @pytest.mark.parametrize("given", [[], ["--table", "a.csv", "--lists", "b.star"]])
 def test_one_thing_is_validated_at_a_time(tmp_path: Path, given: list[str]) -> None:
     log = tmp_path / "log.txt"

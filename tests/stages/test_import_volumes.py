@@ -156,6 +156,25 @@ def test_what_a_table_says_of_tilts_is_kept(folder: Path) -> None:
     assert {one.ctf_state for one in found} == {"raw"}
 
 
+def test_a_product_never_takes_the_place_of_a_box(folder: Path) -> None:
+    content = (folder / "a.mrc").read_bytes()
+    status, last = run(folder, "--volumes", str(folder / "a.mrc"))
+    assert status == 1
+    assert "a.mrc is a box or mask that" in last
+    assert (folder / "a.mrc").read_bytes() == content
+
+
+def test_a_stack_that_is_cut_short_is_named(folder: Path) -> None:
+    write_stack(folder / "s.mrcs", np.stack([box(0), box(1)]), voxel_size_angstrom=13.5)
+    whole = (folder / "s.mrcs").read_bytes()
+    (folder / "s.mrcs").write_bytes(whole[: len(whole) // 2])
+    table(folder, "1,x,1@s.mrcs", "2,y,2@s.mrcs", header="id,class,path")
+    status, last = run(folder)
+    assert status == 1
+    assert "s.mrcs" in last
+    assert "cut short" in last
+
+
 def test_a_stated_voxel_size_overrides_the_headers(folder: Path) -> None:
     write_volume(folder / "a.mrc", box(0), voxel_size_angstrom=0)
     status, last = run(folder)

@@ -1,6 +1,7 @@
 """Tomograms and lists of several programs, through the command line: one table, the same boxes."""
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -303,6 +304,114 @@ def test_defocus_of_a_list_comes_in_micrometres(folder: Path) -> None:
     blocks["particles"]["rlnDefocusU"] = blocks["particles"]["rlnDefocusV"] = 0.0  # never fitted
     starfile.write(blocks, folder / "a.star")
     assert "defocus_um" not in listed(folder, "a.star")
+
+
+def test_origins_in_angstrom_stay_so_whatever_a_pixel_is_said_to_be(folder: Path) -> None:
+    relion_3_1(folder / "a.star")
+    right = listed(folder, "a.star")
+    blocks = starfile.read(folder / "a.star", always_dict=True)
+    blocks["optics"]["rlnImagePixelSize"] = 2.5  # wrong
+    starfile.write(blocks, folder / "a.star")
+    stated = listed(folder, "a.star", flags=("--list-voxel-size-angstrom", "5"))
+    pd.testing.assert_frame_equal(right, stated)
+    blocks["optics"] = blocks["optics"].drop(columns="rlnImagePixelSize")
+    starfile.write(blocks, folder / "a.star")
+    stated = listed(folder, "a.star", flags=("--list-voxel-size-angstrom", "5"))
+    pd.testing.assert_frame_equal(right, stated)
+
+
+def test_sizes_before_binning_are_for_positions_from_the_centre_only(folder: Path) -> None:
+    csv(folder / "a.csv")
+    right = listed(folder, "a.csv")
+    sizes = {f"rlnTomoSize{a}": [4 * n] for a, n in zip("XYZ", SHAPE[::-1], strict=True)}
+    table = pd.DataFrame({"rlnTomoName": ["TS_7"], "rlnTomoTiltSeriesPixelSize": [2.5], **sizes})
+    starfile.write({"global": table}, folder / "tomograms.star")
+    given = ("--tomogram-table", str(folder / "tomograms.star"))
+    pd.testing.assert_frame_equal(right, listed(folder, "a.csv", flags=given))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda b: b.update(more=b["particles"].head(2)),
+            r"the blocks \['particles', 'more'\] list particles: expected one",
+        ),
+        (
+            lambda b: b.update(
+                optics=pd.concat([b["optics"], 2 * b["optics"].assign(rlnOpticsGroup=0.5)])
+            ),
+            r"states the optics groups \[1.*\] twice",
+        ),
+    ],
+)
+def test_star_files_that_contradict_themselves_are_refused(
+    folder: Path, change: Callable[[dict[str, pd.DataFrame]], None], message: str
+) -> None:
+    relion_3_1(folder / "a.star")
+    blocks = starfile.read(folder / "a.star", always_dict=True)
+    change(blocks)
+    starfile.write(blocks, folder / "a.star")
+    assert re.search(message, str(listed(folder, "a.star")))
+
+
+def test_particles_that_are_listed_twice_stay_together(folder: Path) -> None:
+    csv(folder / "a.csv")
+    rows = pd.read_csv(folder / "a.csv")
+    near = rows.head(2).assign(x_voxel=rows["x_voxel"].head(2) + 0.5)
+    pd.concat([rows, near]).to_csv(folder / "a.csv", index=False)
+    table = listed(folder, "a.csv").fillna("")
+    count = len(rows)
+    assert table["copy_of"].tolist() == [""] * count + table["id"].head(2).tolist()
+
+
+def test_defocus_of_a_list_is_checked_and_shared_by_empty_places(folder: Path) -> None:
+    csv(folder / "a.csv")
+    rows = pd.read_csv(folder / "a.csv")
+    rows.assign(defocus_um=4.5).to_csv(folder / "a.csv", index=False)
+    flags = ("--empty-places", "3", "--box-voxels", "16")
+    assert (listed(folder, "a.csv", flags=flags)["defocus_um"] == 4.5).all()
+    (folder / "positions.csv").unlink()
+    rows.assign(defocus_um=30000).to_csv(folder / "a.csv", index=False)
+    assert "defocus_um must be a number of µm above 0" in str(listed(folder, "a.csv"))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("id,class\na,x\n", r"has no column \['tomogram', 'x_angstrom'.*make it with 'list-part"),
+        (
+            "id,class,tomogram,x_angstrom,y_angstrom,z_angstrom\na,x,gone,1,1,1\n",
+            r"names the tomograms \['gone'\], and the files are those of \['TS_7_10",
+        ),
+    ],
+)
+def test_a_table_of_positions_that_is_none_is_named(folder: Path, table: str, message: str) -> None:
+    (folder / "positions.csv").write_text(table)
+    status, log = extracted(folder)
+    assert status == 1
+    assert re.search(message, log.splitlines()[-1])
+
+
+def test_damaged_tomograms_are_named(folder: Path) -> None:
+    csv(folder / "a.csv")
+    (plain,) = (folder / "my tomograms").iterdir()
+    packed = bytearray(gzip.compress(plain.read_bytes()))
+    packed[5000:5100] = bytes(range(100))
+    listed(folder, "a.csv")
+    plain.with_name(plain.name + ".gz").write_bytes(packed)
+    content = plain.read_bytes()
+    plain.unlink()
+    status, log = extracted(folder)
+    assert status == 1
+    assert "cannot be unpacked" in log.splitlines()[-1]
+    plain.with_name(plain.name + ".gz").unlink()
+    damaged = bytearray(content)
+    damaged[0:4] = (-80).to_bytes(4, "little", signed=True)  # nx
+    plain.write_bytes(damaged)
+    status, log = extracted(folder)
+    assert status == 1
+    assert "its header states [-80, 96, 48] voxels: it is damaged" in log.splitlines()[-1]
 
 
 def test_empty_places_hold_no_particle_of_any_class(folder: Path) -> None:

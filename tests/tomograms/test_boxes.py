@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from civa.data.volume import write_volume
-from civa.tomograms.boxes import cut_box, interpolation_weights, lie_inside
+from civa.tomograms.boxes import check_box, cut_box, interpolation_weights, lie_inside
 from civa.tomograms.tomogram import Tomogram
 
 VOXEL = 10.0
@@ -120,3 +120,15 @@ def test_a_box_does_not_depend_on_how_voxels_are_stored(tmp_path: Path) -> None:
         boxes.append(cut_box(found, np.array([20.3, 20.1, 19.6]), 16, VOXEL))
     np.testing.assert_array_equal(boxes[0], boxes[1])
     np.testing.assert_array_equal(boxes[0], boxes[2])
+
+
+def test_boxes_whose_own_voxels_are_all_alike_are_constant(tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).normal(100, 1, size=(40, 60, 60)).astype(np.float32)
+    volume[:, :, 30:] = 0.1
+    write_volume(tmp_path / "t.mrc", volume, voxel_size_angstrom=10)
+    opened = Tomogram.open(tmp_path / "t.mrc")
+    for x in (42.3, 38.0):  # the sinc reaches what is beyond: it must not ring into nothing
+        box = cut_box(opened, np.array([20.3, 30.2, x]), 16, 10.0)
+        assert "the box is constant" in str(check_box(Path("t.mrc"), "p", box)[0])
+    whole = cut_box(opened, np.array([20.3, 30.2, 20.0]), 16, 10.0)
+    assert check_box(Path("t.mrc"), "p", whole) == []

@@ -38,6 +38,9 @@ def test_every_program_says_the_same_angles(tmp_path: Path, name: str, text: str
         ("a.tlt", "", r"a\.tlt holds no list of tilt angles \(0 angles\): expected two or more"),
         ("a.tlt", "1\nx\n", r"\('x'\)"),
         ("a.tlt", "1\n200\n", r"\('200'\)"),
+        ("a.tlt", "-45 1\n-42 2\n", r"\('-45 1'\)"),  # angle and order
+        ("a.tlt", "-1.0\n0\n1.0\n", r"3 angles within 2 degrees"),  # radians
+        ("a.tlt", "5\n5\n", r"2 angles within 0 degrees"),
         ("a.mdoc", "PixelSpacing = 2\n", r"\(0 angles\)"),
         ("a.star", "data_\n\nloop_\n_rlnX #1\n1\n2\n", r"\(0 angles\)"),
     ],
@@ -74,6 +77,13 @@ def test_tables_of_relion_5_are_read(
     assert len(found.angles_deg) == tilts
     assert (found.angles_deg.min(), found.angles_deg.max()) == pytest.approx(ends, abs=0.02)
     assert found.defocus_um == pytest.approx(defocus, abs=0.001)
+
+
+def test_a_defocus_that_none_has_is_refused(tmp_path: Path) -> None:
+    text = "data_TS\n\nloop_\n_rlnTomoYTilt #1\n_rlnDefocusU #2\n_rlnDefocusV #3\n"
+    (tmp_path / "a.star").write_text(text + "-30 300000 300000\n0 300000 300000\n")
+    with pytest.raises(ValueError, match="states a defocus of 30 µm: expected Å"):
+        read_tilt_series(tmp_path / "a.star")
 
 
 def test_files_are_matched_by_the_name_of_their_tomogram() -> None:
