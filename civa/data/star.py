@@ -74,10 +74,17 @@ def read_star(path: Path, *, text_columns: Sequence[str] = TEXT_COLUMNS) -> dict
     """
     try:
         blocks = starfile.read(path, always_dict=True, parse_as_string=list(text_columns))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: old line ends, lost values
         raise ValueError(f"{path} is not a readable STAR file ({error})") from error
     if not blocks:
         raise ValueError(f"{path} holds no block 'data_...': expected a STAR file")
+    for name, block in blocks.items():
+        columns = pd.Index(list(block))
+        if not columns.is_unique:
+            twice = columns[columns.duplicated()].tolist()
+            raise ValueError(
+                f"{path}: the block '{name}' has the columns {twice} twice: name them once"
+            )
     return {name: _decoded(block, text_columns) for name, block in blocks.items()}
 
 
@@ -91,5 +98,9 @@ def _encoded(value: object) -> object:
 def _decoded(block: pd.DataFrame | dict[str, object], text_columns: Sequence[str]) -> pd.DataFrame:
     table = pd.DataFrame([block]) if isinstance(block, dict) else block
     return table.assign(
-        **{name: table[name].map(unquote) for name in text_columns if name in table}
+        **{
+            name: [unquote(str(value)) for value in table[name]]
+            for name in text_columns
+            if name in table
+        }
     )

@@ -34,6 +34,15 @@ def is_table(head: str) -> bool:
     return True
 
 
+def is_index(head: str) -> bool:
+    """Tell by its beginning whether a text maps numbers to files of tomograms."""
+    lines = [line.split(maxsplit=1) for line in head.splitlines() if line.strip()]
+    return bool(lines) and all(
+        len(words) == 2 and words[0].isdigit() and "." in words[1] and "," not in words[1]
+        for words in lines[:5]
+    )
+
+
 def read(path: Path) -> ParticleList:
     """Read a table.
 

@@ -55,7 +55,18 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], ParticleList]:
     lines = [line.strip() for line in text.splitlines()]
     if any(STAR_BLOCK.fullmatch(line) for line in lines):
         return _read_star
-    return dynamo.read if dynamo.is_table(text) else _read_csv
+    if dynamo.is_table(text):
+        return dynamo.read
+    if dynamo.is_table(text.replace(",", " ")):
+        raise ValueError(
+            f"{path} looks like a table of Dynamo with commas: write it with blanks between numbers"
+        )
+    if dynamo.is_index(text):
+        raise ValueError(
+            f"{path} maps numbers to tomograms, as Dynamo does, and lists no particles: give it as "
+            "tomogram_files, beside the table"
+        )
+    return _read_csv
 
 
 def _read_star(path: Path) -> ParticleList:

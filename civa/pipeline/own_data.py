@@ -207,9 +207,10 @@ def _files(key: str, given: Iterable[str], endings: Sequence[str]) -> list[Path]
             inside = sorted(anchor.glob(str(path.relative_to(anchor))))
         if not inside:
             what, expected = key.replace("_", " "), ", ".join(endings)
+            packed = ", also compressed" if endings == TOMOGRAM_ENDINGS else ""
             raise ValueError(
                 f"{key}: {text} is no file, folder or pattern that holds {what} (expected files "
-                f"that end in {expected}, also compressed)"
+                f"that end in {expected}{packed})"
             )
         found |= dict.fromkeys(inside)
     for path in found:
@@ -223,7 +224,8 @@ def is_tomogram(file: Path) -> bool:
 
 
 def _ends(file: Path, endings: Sequence[str]) -> bool:
-    plain = file.with_suffix("") if file.suffix in PACKED_ENDINGS else file
+    is_packed = file.suffix in PACKED_ENDINGS and endings == TOMOGRAM_ENDINGS
+    plain = file.with_suffix("") if is_packed else file
     return plain.suffix.lower() in endings and not file.name.startswith(".")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from civa.data.particles import RESERVED
 from civa.pipeline import own_data
 from civa.pipeline.shipped import shipped
 
@@ -94,10 +95,10 @@ def run(
     """
     named = own_data.lists_by_class(particles)
     for word in (name, *(named if isinstance(named, dict) else ())):
-        if not NAME.fullmatch(word) or yaml.safe_load(word) != word:
+        if not NAME.fullmatch(word) or yaml.safe_load(word) != word or word in RESERVED:
             raise ValueError(
                 f"'{word}' cannot name a data set or a class: use letters, digits, '_' and '-', "
-                "beginning with a letter, and no word that YAML reads as something else"
+                "beginning with a letter, and no word with a meaning for YAML or the tables"
             )
     project = Path(folder).expanduser()
     written = [project / file for file in ("config.yaml", "Snakefile", "profiles", *PROFILES)]

@@ -1,5 +1,6 @@
 """Names of tomograms in particle lists, and the files that they mean."""
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,8 @@ from civa.particle_lists.particle_list import ParticleList
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 # Endings that programs give to one and the same tilt series and its tomogram.
 ENDINGS = re.compile(
@@ -143,6 +146,13 @@ def match_tomograms(
             found[name] = meant[0]
         else:
             missing.append(name)
+    for file in dict.fromkeys(found.values()):
+        names_of = [name for name, other in found.items() if other == file]
+        if len({undecorated(name) for name in names_of}) > 1:
+            logger.warning(
+                "the tomogram %s stands for several names, %s: are they one tomogram?",
+                *(file, names_of[:5]),
+            )
     if missing:
         there = [file.name for file in files]
         raise ValueError(

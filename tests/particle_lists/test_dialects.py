@@ -179,3 +179,21 @@ def test_an_optimisation_set_leads_to_its_particles(tmp_path: Path) -> None:
     (tmp_path / "matching.star").unlink()
     with pytest.raises(ValueError, match=r"set\.star names matching\.star, which lies neither"):
         read_particle_list(chosen)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (",".join(["1"] * 35) + "\n", "looks like a table of Dynamo with commas"),
+        ("1 tomograms/a.rec\n24 b c.mrc\n", "maps numbers to tomograms.*give it as tomogram_files"),
+        (
+            "data_\n\nloop_\n_rlnCoordinateX #1\n_rlnCoordinateX #2\n1 2\n",
+            r"has the columns \['rlnCoordinateX'\] twice",
+        ),
+        ("data_\r\rloop_\r_rlnCoordinateX #1\r1\r", "is not a readable STAR file|no block"),
+    ],
+)
+def test_lists_that_cannot_be_meant_say_why(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "l").write_bytes(text.encode())
+    with pytest.raises(ValueError, match=message):
+        read_particle_list(tmp_path / "l")

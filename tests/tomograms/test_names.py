@@ -47,6 +47,15 @@ def test_one_half_of_the_data_is_not_the_other() -> None:
             match_tomograms([name], halves)
 
 
+def test_a_file_that_stands_for_several_names_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    match_tomograms(["TS_17", "TS_17.tomostar"], FILES)
+    assert caplog.text == ""
+    match_tomograms(["TS_17", "b"], FILES, {"b": FILES[0]})
+    assert "stands for several names, ['TS_17', 'b']: are they one tomogram?" in caplog.text
+
+
 def test_several_files_are_refused_by_name() -> None:
     files = [Path("TS_1_10.00Apx.mrc"), Path("TS_1_5.00Apx.mrc")]
     with pytest.raises(ValueError, match=r"'TS_1\.tomostar' may be any of .*10\.00Apx.*5\.00Apx"):
