@@ -11,6 +11,7 @@ rule plot_overview:
         gradcam=made("seeds", "gradcam.mrcs"),
         iva=made("segment", "masks/iva.mrcs"),
         crf=made("crf", "masks/crf.mrcs"),
+        consensus=made("map_back", "masks/consensus.mrcs"),
         scores=made("crf", "scores/crf.csv"),
         particles=PARTICLES,
         split=SPLIT,

@@ -19,13 +19,14 @@ def run(
     merged: Path,
     iva: Path,
     crf: Path,
+    consensus: Path,
     scores: Path,
     particles: Path,
     split: Path,
     *,
     out: Path,
 ) -> None:
-    """Draw input, ground truth, Grad-CAM, merged map, IVA and CRF side by side.
+    """Draw input, ground truth, Grad-CAM, merged map, IVA, CRF and CIVA-Consensus side by side.
 
     The example of a class is its test image of median score after the CRF; without ground
     truth, its first test image.
@@ -44,6 +45,8 @@ def run(
         (n, d, h, w) masks of the affinity network, MRC stack of labels.
     crf
         (n, d, h, w) masks after the CRF, MRC stack of labels.
+    consensus
+        (n, d, h, w) masks of CIVA-Consensus, MRC stack of labels.
     scores
         CSV table of scores of the masks after the CRF, a row per test image.
     particles
@@ -61,6 +64,7 @@ def run(
         "merged map": Stack.open(merged),
         "IVA": Stack.open(iva),
         "CRF": Stack.open(crf),
+        "CIVA-Consensus": Stack.open(consensus),
     }
     boxes, masks = Stack.open(volumes), Stack.open(truth)
     examples = []

@@ -53,7 +53,8 @@ def overview(examples: Sequence[Example], *, smooth_voxels: float = 1.0) -> Figu
     """
     if not examples:
         raise ValueError("there is no example to draw: no class has a test volume")
-    titles = ["input", "ground truth", *examples[0].panels]
+    second = "ground truth" if any(one.truth.any() for one in examples) else "low-passed"
+    titles = ["input", second, *examples[0].panels]
     figure = Figure(figsize=(1.75 * len(titles) + 0.5, 1.95 * len(examples)), layout="constrained")
     axes = figure.subplots(len(examples), len(titles), squeeze=False)
     for row, example in zip(axes, examples, strict=True):
