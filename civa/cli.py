@@ -22,7 +22,7 @@ from typing import Any
 
 from civa import __version__
 from civa.data.findings import NotInOrderError
-from civa.pipeline.commands import describe
+from civa.pipeline.commands import check_ranges, describe
 from civa.pipeline.provenance import digests, write_record
 from civa.pipeline.publishing import ENDING, PRIVATE, publishing
 from civa.pipeline.signatures import Parameter, signature, stage_module
@@ -118,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (n for n, usual in previous.items() if usual != signal.SIG_IGN):
         signal.signal(number, _stop)
     try:
+        check_ranges(verb, values)
         _run(verb, function, values, shlex.join(["civa", *arguments]))
     except (ValueError, OSError) as error:
         logger.error("civa %s: %s", verb, " ".join(str(error).split()))

@@ -1,9 +1,10 @@
 """What the command line of a stage says, and the shell command of a rule that runs it."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from civa.pipeline.schema import range_in_words, read_schema, setting_keys
-from civa.pipeline.signatures import Parameter, signature
+from civa.pipeline.schema import is_within, range_in_words, read_schema, setting_keys
+from civa.pipeline.signatures import Parameter, defaults, signature
 
 # Verb -> the definitions of the schema that hold its settings.
 SECTIONS = {
@@ -55,6 +56,28 @@ def configured(verb: str) -> dict[str, dict[str, Any]]:
     }
     settings = [p.name for p in signature(verb).parameters if p.kind == "setting"]
     return {name: keys[name] for name in settings if name in keys}
+
+
+def check_ranges(verb: str, values: Mapping[str, Any]) -> None:
+    """Check that settings lie within what the configuration's schema admits.
+
+    Raises
+    ------
+    ValueError
+        If one does not.
+    """
+    for name, entry in configured(verb).items():
+        value, default = values.get(name), defaults(verb).get(name)
+        if value is None or value == default:
+            continue
+        items = value if isinstance(value, list | tuple) else [value]
+        limits = entry.get("items", {}) if isinstance(value, list | tuple) else entry
+        if not all(is_within(limits, item) for item in items):
+            unit = f" {entry['unit']}" if "unit" in entry else ""
+            shown = " ".join(map(str, items))
+            raise ValueError(
+                f"--{name.replace('_', '-')} is {shown}: expected {range_in_words(limits)}{unit}"
+            )
 
 
 def describe(verb: str, parameter: Parameter) -> str:

@@ -1,6 +1,7 @@
 """What may stand in a configuration: its keys, and their meaning, units and ranges."""
 
 import functools
+import math
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -23,6 +24,22 @@ def setting_keys(section: str) -> dict[str, dict[str, Any]]:
         key: {**definitions.get(str(entry.get("$ref")).rpartition("/")[2], {}), **entry}
         for key, entry in definitions[section]["properties"].items()
     }
+
+
+def is_within(entry: Mapping[str, Any], value: object) -> bool:
+    """Tell whether a single value lies within the range that an entry of the schema states."""
+    if "enum" in entry:
+        return value in entry["enum"]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    return (
+        math.isfinite(value)
+        and value >= entry.get("minimum", -math.inf)
+        and value <= entry.get("maximum", math.inf)
+        and value > entry.get("exclusiveMinimum", -math.inf)
+        and value < entry.get("exclusiveMaximum", math.inf)
+        and ("multipleOf" not in entry or value % entry["multipleOf"] == 0)
+    )
 
 
 def range_in_words(entry: Mapping[str, Any]) -> str:

@@ -20,7 +20,8 @@ def empty_places(
 ) -> NDArray[np.float64]:
     """Draw places at random whose boxes lie inside and hold no particle near their middle.
 
-    Listed particles, and the places from one another, are at least half of a box's edge away.
+    They lie where particles do, or half a box beyond.  Listed particles, and the places from one
+    another, are at least half of a box's edge away.
 
     Parameters
     ----------
@@ -38,10 +39,13 @@ def empty_places(
     (m, 3) positions in Å; fewer than asked for where there is no more room.
     """
     half = edge_angstrom / 2
-    room = extent_angstrom - edge_angstrom
-    if (room <= 0).any():
+    low, high = np.full(3, half), extent_angstrom - half
+    if len(occupied):  # not in the margins that reconstruction leaves blank
+        low = np.maximum(low, occupied.min(axis=0) - half)
+        high = np.minimum(high, occupied.max(axis=0) + half)
+    if (high <= low).any():
         return np.empty((0, 3))
-    drawn = half + room * generator.random((TRIES * count, 3))
+    drawn = low + (high - low) * generator.random((TRIES * count, 3))
     if len(occupied):
         drawn = drawn[KDTree(occupied).query(drawn)[0] >= half]
     cells: dict[tuple[int, ...], list[NDArray[np.float64]]] = {}  # of half a box's edge

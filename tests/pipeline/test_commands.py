@@ -1,5 +1,6 @@
 """What the command line says of every flag, and the commands of the rules."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from civa.cli import VERBS
-from civa.pipeline.commands import COMMON, SECTIONS, configured, describe, shell_command
+from civa.pipeline.commands import (
+    COMMON,
+    SECTIONS,
+    check_ranges,
+    configured,
+    describe,
+    shell_command,
+)
 from civa.pipeline.signatures import signature
 
 ROOT = Path(__file__).parents[2]
@@ -107,3 +115,29 @@ def test_neither_help_nor_a_command_imports_a_stage() -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("verb", "values", "message"),
+    [
+        (
+            "extract",
+            {"voxel_size_angstrom": -5.0},
+            "--voxel-size-angstrom is -5.0: expected 0.5 to",
+        ),
+        ("extract", {"box_voxels": 20}, "--box-voxels is 20: expected 16 to 128, a multiple of 8"),
+        (
+            "measure-tomograms",
+            {"tilt_axis_deg": float("nan")},
+            "is nan: expected -90 to 90 degrees",
+        ),
+        ("measure-tomograms", {"tilt_range_deg": (-200.0, 60.0)}, "is -200.0 60.0: expected -90"),
+        ("import", {"ctf_state": "flipped"}, "is flipped: expected one of raw, phase-flipped"),
+    ],
+)
+def test_what_the_configuration_would_not_admit_the_command_line_refuses(
+    verb: str, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_ranges(verb, values)
+    check_ranges(verb, dict.fromkeys(values))  # left out

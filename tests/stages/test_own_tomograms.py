@@ -667,4 +667,4 @@ def test_settings_that_cannot_be_are_refused(folder: Path, flag: str, value: str
     status, log = extracted(folder, "--box-voxels", "16", flag, value)
     if flag == "--edges":
         assert status == 1
-        assert "edges must be one of" in log
+        assert "--edges is wrap: expected one of leave-out, pad" in log

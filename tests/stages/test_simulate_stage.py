@@ -113,7 +113,7 @@ def test_a_map_of_dark_protein_is_refused(tmp_path: Path) -> None:
     ("name", "more", "message"),
     [
         ("phantom-ribosome", (), "there is no phantom 'ribosome': choose from"),
-        ("phantom-spike", ("--box-voxels", "8"), "voxels but the box has 8: use larger voxels"),
+        ("phantom-spike", ("--voxel-size-angstrom", "1"), "voxels but the box has 32: use larger"),
     ],
 )
 def test_impossible_templates_are_refused(
@@ -238,12 +238,13 @@ def test_neighbours_come_from_where_they_are_asked(templates: list[Path], tmp_pa
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--snr=0",), "SNR must be positive (got 0"),
-        (("--simulated-box-voxels=33",), "must have an even edge (got 33)"),
-        (("--simulated-box-voxels=8",), "must not be smaller than"),
-        (("--box-voxels=4",), "voxels but the box has 4"),
-        (("--imaging=ghost",), "imaging must be 'tilt_series' or 'convolution' (got 'ghost')"),
-        (("--neighbours=distractor",), "'distractor'"),  # misspelt, not "all"
+        (("--snr=0",), "--snr is 0.0: expected above 0"),
+        (("--snr=nan",), "--snr is nan: expected above 0"),
+        (("--simulated-box-voxels=33",), "-voxels is 33: expected 16 to 256, a multiple of 2"),
+        (("--simulated-box-voxels=16", "--box-voxels=24"), "must not be smaller than"),
+        (("--box-voxels=4",), "--box-voxels is 4: expected 16 to 128, a multiple of 8 voxels"),
+        (("--imaging=ghost",), "--imaging is ghost: expected one of tilt_series, convolution"),
+        (("--neighbours=distractor",), "is distractor: expected one of"),  # misspelt, not "all"
         (("--classes", "complex"), "complex"),  # no structure stated
         (("--classes", "a=phantom-ghost"), "phantom-ghost"),  # no such template
         (("--distractors", "phantom-ghost"), "phantom-ghost"),
