@@ -123,13 +123,13 @@ def test_neither_help_nor_a_command_imports_a_stage() -> None:
         (
             "extract",
             {"voxel_size_angstrom": -5.0},
-            "--voxel-size-angstrom is -5.0: expected 0.5 to",
+            "--voxel-size-angstrom is -5.0: expected 0.5",
         ),
         ("extract", {"box_voxels": 20}, "--box-voxels is 20: expected 16 to 128, a multiple of 8"),
         (
             "measure-tomograms",
             {"tilt_axis_deg": float("nan")},
-            "is nan: expected -90 to 90 degrees",
+            "is nan: expected -90 to 90",
         ),
         ("measure-tomograms", {"tilt_range_deg": (-200.0, 60.0)}, "is -200.0 60.0: expected -90"),
         ("import", {"ctf_state": "flipped"}, "is flipped: expected one of raw, phase-flipped"),
