@@ -147,7 +147,7 @@ def test_editing_the_contour_cuts_the_pasted_averages_anew_and_aligns_nothing(ru
     config = yaml.safe_load((run / "tests" / "small.yaml").read_text())
     (run / "contour.yaml").write_text(yaml.safe_dump({**config, "map_back": {"contour": 0.3}}))
     jobs = planned(run, config="contour.yaml")
-    after = {"calibrate", "score", "assess", "plot_charts", "plot_averages"}
+    after = {"calibrate", "score", "assess", "plot_charts", "plot_averages", "plot_overview"}
     after |= {"tables", "report", "all"}
     assert set(jobs) == {"map_back", *after}
     assert jobs["score"] == 2
