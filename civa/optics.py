@@ -4,6 +4,7 @@ Simulation and alignment both use them.  Frequencies are in cycles per voxel unl
 otherwise.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -88,6 +89,7 @@ def transfer_in(state: str, transfer: NDArray) -> NDArray:
     return TRANSFERS[state](transfer)
 
 
+@functools.lru_cache(maxsize=256)  # asked for whenever spectra are made, a tomogram's each time
 def missing_wedge(size: int, tilts: TiltRange) -> NDArray[np.bool_]:
     """Return which Fourier voxels a tilt series reaches, (d, h, w), FFT order.
 
@@ -103,4 +105,6 @@ def missing_wedge(size: int, tilts: TiltRange) -> NDArray[np.bool_]:
     first, last = np.deg2rad(tilts.first_deg), np.deg2rad(tilts.last_deg)
     below = height * np.cos(last) <= across * np.sin(last) + 1e-9
     above = height * np.cos(first) >= across * np.sin(first) - 1e-9
-    return np.broadcast_to(below & above, (size,) * 3)
+    reached = np.broadcast_to(below & above, (size,) * 3)
+    reached.flags.writeable = False  # of all who ask
+    return reached

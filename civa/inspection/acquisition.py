@@ -290,6 +290,33 @@ def _defocus(observed: Observed) -> list[Property]:
     return [Property(observed.name, DEFOCUS, value, "file", confidence)]
 
 
+def properties_of_all(
+    source: Path,
+    observed: Sequence[Observed],
+    stated: Stated,
+    all_boxes: Contrast | None,
+    *,
+    voxel_size_stated: bool,
+) -> list[Property]:
+    """Tell all that is known of several tomograms, and log what `check_acquisition` finds.
+
+    Parameters
+    ----------
+    source
+        The table that names the tomograms, for messages.
+    all_boxes
+        The contrast of the boxes of all of them.
+    """
+    for one in observed:
+        for finding in check_acquisition(source, one, stated):
+            logger.log(finding.level, "%s", finding)
+    return [
+        known
+        for one in observed
+        for known in properties(one, stated, all_boxes, voxel_size_stated=voxel_size_stated)
+    ]
+
+
 def check_acquisition(source: Path, observed: Observed, stated: Stated) -> list[Finding]:
     """Compare what is stated of a tomogram with what its voxels show."""
     geometry = observed.geometry

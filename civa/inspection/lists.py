@@ -20,7 +20,7 @@ from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
 from civa.tomograms.boxes import Placed, check_box, cut_box
 from civa.tomograms.positions import SAME_PLACE_ANGSTROM, same_places
-from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_series
+from civa.tomograms.tilt_angles import TiltSeries, match_tilt_files, read_tilt_series
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 VIEWS = 3  # tomograms in a picture
@@ -116,23 +116,24 @@ def inspect_positions(
         expected = f"{PARTS} or more, so that training, validation and test share none"
         remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
         found.findings.append(Finding("warning", source, value, expected, remedy))
-    found.findings += _check_tilt_files(source, files, cutting.tilt_files)
-    _Look(found, source, cut, files, extents, cutting, size).run(folder, deep=deep)
+    series, wrong = _tilt_series(source, files, cutting.tilt_files)
+    found.findings += wrong
+    _Look(found, source, cut, files, extents, series, cutting, size).run(folder, deep=deep)
     return found
 
 
-def _check_tilt_files(
+def _tilt_series(
     source: Path, files: dict[str, Path], tilt_files: Sequence[Path]
-) -> list[Finding]:
-    """Read the tilt angles of every tomogram."""
-    findings = []
+) -> tuple[dict[str, TiltSeries], list[Finding]]:
+    """Read the tilt series of every tomogram; return what could be read, and what is wrong."""
+    series, findings = dict[str, TiltSeries](), list[Finding]()
     for name in files:
         try:
-            for told in match_tilt_files([name], tilt_files).values():
-                read_tilt_series(told)
+            told = match_tilt_files([name], tilt_files)
+            series |= {of: read_tilt_series(file) for of, file in told.items()}
         except ValueError as error:
             findings.append(Finding("error", source, str(error)))
-    return findings
+    return series, findings
 
 
 def _positions(
@@ -206,6 +207,7 @@ class _Look:
     table: pd.DataFrame
     files: dict[str, Path]
     extents: dict[str, Extent]
+    series: dict[str, TiltSeries]
     cutting: Cutting
     size: float
 
@@ -255,16 +257,13 @@ class _Look:
 
     def _tilts(self, name: str, opened: Tomogram) -> None:
         """Compare the tilts that a tomogram's voxels show with what is said of them."""
-        try:
-            told = match_tilt_files([name], self.cutting.tilt_files).get(name)
-            series = None if told is None else read_tilt_series(told)
-        except ValueError:
-            return  # said of all tilt files already
+        if self.cutting.tilt_files and name not in self.series:
+            return  # what is wrong with its file is said already
         observed = Observed(
             name=name,
             voxel_size_angstrom=opened.voxel_size_angstrom,
             geometry=measure_geometry(opened),
-            series=series,
+            series=self.series.get(name),
         )
         self.found.findings += check_acquisition(self.source, observed, self.cutting.stated)
 

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,14 +28,11 @@ from civa.inspection.acquisition import (
     Property,
     Stated,
     as_table,
-    check_acquisition,
     check_stated_once,
+    properties_of_all,
     stated_of,
     values_of,
     with_acquisition,
-)
-from civa.inspection.acquisition import (
-    properties as properties_of,
 )
 from civa.inspection.inspection import rows_by, spread_rows
 from civa.optics import TiltRange
@@ -99,7 +96,7 @@ def run(
     names = _tomograms(rows)
     is_stated = voxel_size_angstrom is not None
     listed = _listed(rows, names)
-    known = as_table(list(_properties(source, names, stated, listed, voxel_size_stated=is_stated)))
+    known = as_table(_properties(source, names, stated, listed, voxel_size_stated=is_stated))
     write_csv(properties, known)
     values = values_of(known)
     signs = [-1 if values[name]["contrast"] == DARK else 1 for name in names]
@@ -162,28 +159,28 @@ def _properties(
     listed: Mapping[str, TiltRange],
     *,
     voxel_size_stated: bool,
-) -> Iterator[Property]:
+) -> list[Property]:
     """Tell from some boxes of every tomogram how it was taken, and what was done to it."""
-    means = {name: MeanBox(source.edge) for name in names}
-    for name, rows in rows_by(pd.DataFrame({"tomogram": names}), "tomogram").items():
-        for row in spread_rows(rows.tolist(), SAMPLE):
-            means[name].add(source.read(row))
-    everywhere = sum(means.values(), start=MeanBox(source.edge))
+    observed, everywhere = list[Observed](), MeanBox(source.edge)
     is_padded = source.edge > source.stored.edge
-    for name, mean in means.items():
-        observed = Observed(
-            name=name,
-            voxel_size_angstrom=source.stored.voxel_size_angstrom,
-            geometry=None if is_padded else mean.geometry,
-            contrast=mean.contrast,
-            listed=listed.get(name),
+    for name, rows in rows_by(pd.DataFrame({"tomogram": names}), "tomogram").items():
+        own = MeanBox(source.edge)
+        for row in spread_rows(rows.tolist(), SAMPLE):
+            own.add(source.read(row))
+        everywhere += own
+        observed.append(
+            Observed(
+                name=name,
+                voxel_size_angstrom=source.stored.voxel_size_angstrom,
+                geometry=None if is_padded else own.geometry,
+                contrast=own.contrast,
+                listed=listed.get(name),
+            )
         )
-        for finding in check_acquisition(source.table, observed, stated):
-            logger.log(finding.level, "%s", finding)
-        found = properties_of(
-            observed, stated, everywhere.contrast, voxel_size_stated=voxel_size_stated
-        )
-        yield from (_bright_unless_told(one) for one in found)
+    found = properties_of_all(
+        source.table, observed, stated, everywhere.contrast, voxel_size_stated=voxel_size_stated
+    )
+    return [_bright_unless_told(one) for one in found]
 
 
 def _bright_unless_told(one: Property) -> Property:

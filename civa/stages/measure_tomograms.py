@@ -1,6 +1,5 @@
 """Tomograms and positions in them -> how each tomogram was taken, and what was done to it."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,21 +16,18 @@ from civa.inspection.acquisition import (
     Observed,
     as_table,
     ask_for_contrast,
-    check_acquisition,
-    properties,
+    properties_of_all,
     stated_of,
 )
 from civa.inspection.geometry import measure_geometry
 from civa.inspection.inspection import rows_by, spread_rows
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import number_columns
-from civa.tomograms.boxes import check_box, cut_box, lie_inside
+from civa.tomograms.boxes import Placed, check_box, cut_box
 from civa.tomograms.empty_places import EMPTY
 from civa.tomograms.names import files_of
 from civa.tomograms.tilt_angles import match_tilt_files, read_tilt_series
 from civa.tomograms.tomogram import Tomogram, unpacked
-
-logger = logging.getLogger(__name__)
 
 
 def run(
@@ -81,22 +77,19 @@ def run(
                 own.add(box)
             geometry = measure_geometry(opened)
         everywhere += own
-        found = Observed(
-            name=name,
-            voxel_size_angstrom=opened.voxel_size_angstrom,
-            geometry=geometry,
-            contrast=own.contrast,
-            series=read_tilt_series(told[name]) if name in told else None,
+        observed.append(
+            Observed(
+                name=name,
+                voxel_size_angstrom=opened.voxel_size_angstrom,
+                geometry=geometry,
+                contrast=own.contrast,
+                series=read_tilt_series(told[name]) if name in told else None,
+            )
         )
-        for finding in check_acquisition(positions, found, stated):
-            logger.log(finding.level, "%s", finding)
-        observed.append(found)
     is_stated = tomogram_voxel_size_angstrom is not None
-    known = [
-        one
-        for found in observed
-        for one in properties(found, stated, everywhere.contrast, voxel_size_stated=is_stated)
-    ]
+    known = properties_of_all(
+        positions, observed, stated, everywhere.contrast, voxel_size_stated=is_stated
+    )
     ask_for_contrast(known)
     write_csv(out, as_table(known))
 
@@ -105,9 +98,8 @@ def _sample(
     positions: Path, listed: pd.DataFrame, opened: Tomogram, box_voxels: int, size: float
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
     """Yield ids and centres (3,) z, y, x in voxels of some boxes that lie within a tomogram."""
-    voxel = opened.voxel_size_angstrom
-    centres = number_columns(positions, listed, ANGSTROM)[:, ::-1] / voxel
-    whole = lie_inside(centres, opened.shape, box_voxels, size / voxel)
-    rows = np.flatnonzero(whole & (listed["class"] != EMPTY).to_numpy())
+    angstrom = number_columns(positions, listed, ANGSTROM)
+    placed = Placed.of(angstrom, opened.extent, box_voxels, size)
+    rows = np.flatnonzero(placed.whole & (listed["class"] != EMPTY).to_numpy())
     for row in spread_rows(rows.tolist(), SAMPLE):
-        yield str(listed["id"].iloc[row]), centres[row]
+        yield str(listed["id"].iloc[row]), placed.centres[row]

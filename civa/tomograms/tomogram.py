@@ -69,6 +69,11 @@ class Tomogram:
             ) from error
         return cls(path, voxels.shape, voxel_size, header)
 
+    @property
+    def extent(self) -> Extent:
+        """Its size."""
+        return Extent(np.array(self.shape[::-1]), self.voxel_size_angstrom)
+
     def window(self, corner: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read the voxels from a corner z, y, x up to, not including, another."""
         part = tuple(slice(first, last) for first, last in zip(corner, stop, strict=True))
