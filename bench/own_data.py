@@ -8,6 +8,7 @@ the largest resident set of the process.  Times are those of this machine.
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,8 @@ from memory import peak_megabytes
 
 from civa.data.volume import write_volume
 
+# As the workflow sets them for its jobs: large blocks of memory are kept, not given back each time.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
 SHAPE = (200, 800, 800)
 VOXEL = 10.0
 
@@ -66,6 +69,7 @@ def main() -> None:
     parser.add_argument("--boxes", type=int, nargs="+", default=[1000, 10000])
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
+    os.environ.update(MALLOC)
     source = tomogram(asked.folder / "tomogram.mrc")
     print(f"tomogram: {source.stat().st_size / 1e6:.0f} MB")
     civa = [sys.executable, "-m", "civa"]

@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import json
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -23,7 +24,7 @@ from typing import Any
 from civa import __version__
 from civa.data.findings import NotInOrderError
 from civa.pipeline.commands import check_ranges, describe
-from civa.pipeline.provenance import digests, write_record
+from civa.pipeline.provenance import digests, record_path, write_record
 from civa.pipeline.publishing import ENDING, PRIVATE, publishing
 from civa.pipeline.signatures import Parameter, signature, stage_module
 
@@ -154,7 +155,18 @@ def _overwriting(verb: str, values: Mapping[str, Any]) -> str:
             other = taken.setdefault(path.resolve(), flag)
             if other != flag:
                 return f"{flag} {path} is the file of {other} too: give it a path of its own"
+    if values["log"] is not None and not _may_be_log(values["log"]):
+        return f"--log {values['log']} is there and is no log of civa: give it a path of its own"
     return ""
+
+
+def _may_be_log(path: Path) -> bool:
+    """Tell whether a log may be written to a path: nothing is lost there."""
+    if not path.is_file():
+        return True  # also what is no file: opening it says so
+    with path.open("rb") as stream:
+        head = stream.read(9)
+    return head == b"" or re.fullmatch(rb"\d\d:\d\d:\d\d ", head) is not None
 
 
 def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> None:
@@ -166,6 +178,7 @@ def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> No
         values[name] = _checkpoint(values[name], verb, settings, read)
     asked = {name: value for name, value in values.items() if kinds[name] == "product"}
     products = {name: value for name, value in asked.items() if value is not None}
+    _check_places(products.values())
     started = time.monotonic()
     with publishing(list(products.values())) as private:
         written = {name: private[product] for name, product in products.items()}
@@ -188,6 +201,24 @@ def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> No
         raise refused
     for name in states:
         values[name].remove()
+
+
+def _check_places(products: Iterable[Path]) -> None:
+    """Check that no product takes the place of a file that no stage has written.
+
+    Snakemake removes the older files of a job before it begins.
+
+    Raises
+    ------
+    ValueError
+        If one does.
+    """
+    for path in products:
+        if path.is_file() and not record_path(path).exists():
+            raise ValueError(
+                f"{path} is there and was not written by civa: choose another name, so that "
+                "nothing of yours is replaced"
+            )
 
 
 def _checkpoint(

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 # States of the contrast transfer in a tomogram -> what is left of it.
-RAW = "raw"
+RAW, PHASE_FLIPPED = "raw", "phase-flipped"
 TRANSFERS: dict[str, Callable[[NDArray], NDArray]] = {
     RAW: np.asarray,
-    "phase-flipped": np.abs,
+    PHASE_FLIPPED: np.abs,
     "ctf-multiplied": np.square,
     "deconvolved": np.ones_like,
 }

@@ -187,6 +187,19 @@ def test_a_log_is_begun_anew_and_closed(tmp_path: Path) -> None:
     assert "none.csv" in line
 
 
+@pytest.mark.parametrize("flag", ["--log", "--out"])
+def test_a_file_of_the_users_is_not_replaced(
+    tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    particles, notes = tmp_path / "particles.csv", tmp_path / "notes.txt"
+    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    notes.write_text("mine\n")
+    out = ["--out", str(tmp_path / "split.csv")]
+    assert main(["split", "--particles", str(particles), *out, flag, str(notes)]) == 1
+    assert f"{notes} is there and " in capsys.readouterr().err
+    assert notes.read_text() == "mine\n"
+
+
 def test_a_stage_leaves_a_record_beside_its_products(tmp_path: Path) -> None:
     folder = tmp_path / "a b; 'c' é"  # paths reach the stage as they are
     folder.mkdir()

@@ -17,7 +17,7 @@ from civa.data.findings import Finding, FindingError
 from civa.data.masks import Understood, understand
 from civa.data.mrc import as_zyx
 from civa.data.particles import MEMBER
-from civa.data.volume import read_header, read_volume, voxel_size_of
+from civa.data.volume import SMALLEST_VOXEL_ANGSTROM, read_header, read_volume, voxel_size_of
 
 BOX_MULTIPLE = 8  # the networks halve a box three times
 SMALLEST_BOX = 16
@@ -175,15 +175,16 @@ class Boxes:
         chosen = self._cell(number, "mask_label")
         try:
             values = _values(path, member, 1.0)
-            label = int(float(chosen)) if chosen else None
-            found = understand(values, label=label)
+            found = understand(values, label=float(chosen) if chosen else None)
         except ValueError as error:
             remedy = "leave the mask's cell blank, or correct it"
             raise self._error(number, f"the mask {path.name}: {error}", "", remedy) from error
         if values.shape != (self.stored.edge,) * 3:
             value = f"the mask {path.name} is {_by(values.shape)} voxels"
             raise self._error(number, value, f"{self.stored.edge}^3, as its box")
-        return Understood(fit(found.inside, self.edge, outside=False), found.remark)
+        remarks = [found.remark, _other_size(path, self.stored.voxel_size_angstrom)]
+        inside = fit(found.inside, self.edge, outside=False)
+        return Understood(inside, "; ".join(filter(None, remarks)))
 
     def files(self) -> list[Path]:
         """Return every file that is named, box or mask, once."""
@@ -297,6 +298,18 @@ def _values(path: Path, member: int | None, voxel_size_angstrom: float | None) -
     if not np.isfinite(values).all():
         raise ValueError(f"{path} holds NaN or infinite voxels: clean it before importing it")
     return values
+
+
+def _other_size(mask: Path, voxel_size_angstrom: float) -> str:
+    """Say where a mask's header states other voxels than its box has; 0 and 1 Å mean nothing."""
+    if _is_em(mask):
+        return ""
+    header = read_header(mask)
+    stated = float(header.cella.x) / max(int(header.mx), 1)
+    is_stated = np.isfinite(stated) and stated >= SMALLEST_VOXEL_ANGSTROM and stated != 1
+    if not is_stated or abs(stated - voxel_size_angstrom) <= SIZE_TOLERANCE * voxel_size_angstrom:
+        return ""
+    return f"header states voxels of {stated:g} Å: taken for those of the box"
 
 
 def _is_em(path: Path) -> bool:

@@ -39,7 +39,7 @@ class Understood:
     remark: str = ""
 
 
-def understand(values: NDArray, *, label: int | None = None) -> Understood:
+def understand(values: NDArray, *, label: float | None = None) -> Understood:
     """Tell what is inside of a mask.
 
     Parameters
@@ -59,9 +59,9 @@ def understand(values: NDArray, *, label: int | None = None) -> Understood:
     if label is not None:
         if label not in kinds:
             raise MaskError(
-                f"no voxel has the value {label} that was chosen; there are {_few(kinds)}"
+                f"no voxel has the value {label:g} that was chosen; there are {_few(kinds)}"
             )
-        found = Understood(values == label, f"label {label} of {_few(kinds)}")
+        found = Understood(values == label, f"label {label:g} of {_few(kinds)}")
     elif len(kinds) == 1:
         raise MaskError(f"all voxels are {kinds[0]:g}: nothing is inside")
     elif len(kinds) == 2:

@@ -1,53 +1,20 @@
-"""How each tomogram was taken, and what was done to it: stated, read from a file, or measured."""
+"""What a user states of how tomograms were taken, and what the files of each show."""
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from civa.data.findings import Finding
-from civa.data.imaging import AXIS, DEFOCUS, STATE, TILTS
+from civa.data.imaging import AXIS, STATE, TILTS
 from civa.data.volume import standardize
-from civa.inspection.contrast import TELLING, Contrast, contrast_of
+from civa.inspection.contrast import Contrast, contrast_of
 from civa.inspection.geometry import Geometry, box_power, geometry_of
-from civa.optics import RAW, STATES, TiltRange
+from civa.optics import STATES, TiltRange
 from civa.tomograms.tilt_angles import TiltSeries
 
-logger = logging.getLogger(__name__)
-
-ASSUMED = TiltRange()  # what most tilt series reach
-TOLERANCE_DEG = 6.0  # twice the accuracy of a measured end of a tilt range
-AXIS_TOLERANCE_DEG = 10.0  # a tilt axis is measured to 2 degrees where there is a wedge
 SAMPLE = 64  # boxes of a tomogram that tell its contrast, and its tilts where there is no tomogram
-DARK, BRIGHT = "dark", "bright"
-SOURCES = ("stated", "file", "measured", "assumed")
-NEEDED = (*TILTS, AXIS, "contrast")  # to cut boxes out of a tomogram, and to average them
-
-
-@dataclass(frozen=True)
-class Property:
-    """One thing that is known, or assumed, of a tomogram.
-
-    Attributes
-    ----------
-    quantity
-        ``voxel_size_angstrom``, ``tilt_min_deg``, ``tilt_max_deg``, ``tilt_axis_deg``,
-        ``contrast`` (of protein), ``ctf_state`` or ``defocus_um``.
-    source
-        One of `SOURCES`: the configuration, a file of the user, the voxels, or nothing.
-    confidence
-        How far to trust it, in words, with the figure behind it.
-    """
-
-    tomogram: str
-    quantity: str
-    value: str
-    source: str
-    confidence: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +70,8 @@ class Observed:
         What a file says of its tilt series; None where there is none.
     listed
         Tilts that a table of boxes states; None where it states none.
+    labels
+        What programs have written into the header, a line each.
     """
 
     name: str
@@ -111,6 +80,7 @@ class Observed:
     contrast: Contrast | None = None
     series: TiltSeries | None = None
     listed: TiltRange | None = None
+    labels: Sequence[str] = ()
 
 
 def check_stated_once(table: pd.DataFrame, stated: Stated) -> None:
@@ -168,258 +138,3 @@ class MeanBox:
     def geometry(self) -> Geometry:
         """Of the tomogram that they were cut from."""
         return geometry_of(self.power)
-
-
-def properties(
-    observed: Observed, stated: Stated, all_boxes: Contrast | None, *, voxel_size_stated: bool
-) -> list[Property]:
-    """Tell all that is known of a tomogram: what is stated goes before files, those before voxels.
-
-    Parameters
-    ----------
-    all_boxes
-        The contrast of the boxes of all tomograms, which tells more than those of one.
-    """
-    size = Property(
-        observed.name,
-        "voxel_size_angstrom",
-        f"{observed.voxel_size_angstrom:g}",
-        "stated" if voxel_size_stated else "file",
-        "as stated" if voxel_size_stated else "as the header has it",
-    )
-    return [
-        size,
-        *_tilts(observed, stated),
-        _axis(observed, stated),
-        _contrast(observed, stated, all_boxes),
-        _ctf_state(observed, stated),
-        *_defocus(observed),
-    ]
-
-
-def _tilts(observed: Observed, stated: Stated) -> list[Property]:
-    first, last, source, confidence = ASSUMED.first_deg, ASSUMED.last_deg, "assumed", "none"
-    seen = _seen(observed, stated)
-    if stated.tilt_range_deg is not None:
-        (first, last), source, confidence = stated.tilt_range_deg, "stated", "as stated"
-    elif observed.series is not None:
-        angles = observed.series.angles_deg
-        first, last = angles.min(), angles.max()
-        source, confidence = "file", f"{len(angles)} tilts"
-        if seen is not None and _is_mirrored((first, last), seen):
-            first, last = -last, -first
-            confidence += ", their sign turned to that of the missing wedge"
-    elif observed.listed is not None:
-        first, last = observed.listed.first_deg, observed.listed.last_deg
-        source, confidence = "file", "columns of the table of boxes"
-    elif seen is not None and observed.geometry is not None:
-        (first, last), source = seen, "measured"
-        confidence = f"to 3 degrees; {_wedge(observed.geometry)}"
-    elif observed.geometry is not None:
-        confidence = f"none: {_wedge(observed.geometry)}"
-    return [
-        Property(observed.name, name, f"{value:.1f}", source, confidence)
-        for name, value in zip(TILTS, (first, last), strict=True)
-    ]
-
-
-def _wedge(geometry: Geometry) -> str:
-    if not geometry.is_known:
-        return "too few voxels, or empty ones"
-    return f"power in the missing wedge {geometry.emptiness:.2f} of the rest"
-
-
-def _seen(observed: Observed, stated: Stated) -> tuple[float, float] | None:
-    """Return the range of tilts that voxels show, about the axis that is stated; None if none."""
-    geometry = observed.geometry
-    if geometry is None or not geometry.is_measured:
-        return None
-    axis = geometry.axis_deg if stated.tilt_axis_deg is None else stated.tilt_axis_deg
-    return geometry.tilts_about(axis)
-
-
-def _is_mirrored(tilts: tuple[float, float], seen: tuple[float, float]) -> bool:
-    """Whether tilts of the other sign, as some programs count them, fit the wedge better."""
-    first, last = seen
-    as_read = abs(tilts[0] - first) + abs(tilts[1] - last)
-    mirrored = abs(-tilts[1] - first) + abs(-tilts[0] - last)
-    return bool(mirrored < as_read)
-
-
-def _axis(observed: Observed, stated: Stated) -> Property:
-    value, source, confidence = ASSUMED.axis_deg, "assumed", "none"
-    if stated.tilt_axis_deg is not None:
-        value, source, confidence = stated.tilt_axis_deg, "stated", "as stated"
-    elif observed.listed is not None:
-        value, source = observed.listed.axis_deg, "file"
-        confidence = "columns of the table of boxes"
-    elif observed.geometry is not None and observed.geometry.is_measured:
-        value, source = observed.geometry.axis_deg, "measured"
-        confidence = f"to 2 degrees; {_wedge(observed.geometry)}"
-    return Property(observed.name, AXIS, f"{value:.1f}", source, confidence)
-
-
-def _contrast(observed: Observed, stated: Stated, all_boxes: Contrast | None) -> Property:
-    found = [one for one in (observed.contrast, all_boxes) if one is not None]
-    told = next((one for one in found if one.is_told), None)
-    if stated.invert_contrast is not None:
-        value = DARK if stated.invert_contrast else BRIGHT
-        return Property(observed.name, "contrast", value, "stated", "as stated")
-    if told is None:
-        most = max((one.confidence for one in found), default=0.0)
-        confidence = f"none: {most:.1f} standard deviations, {TELLING:g} are asked"
-        return Property(observed.name, "contrast", "", "assumed", confidence)
-    where = "its own boxes" if told is observed.contrast else "the boxes of all tomograms"
-    confidence = f"{told.confidence:.1f} standard deviations, from {where}"
-    value = DARK if told.is_dark else BRIGHT
-    return Property(observed.name, "contrast", value, "measured", confidence)
-
-
-def _ctf_state(observed: Observed, stated: Stated) -> Property:
-    if stated.ctf_state is not None:
-        return Property(observed.name, STATE, stated.ctf_state, "stated", "as stated")
-    confidence = "none: voxels do not tell it"
-    return Property(observed.name, STATE, RAW, "assumed", confidence)
-
-
-def _defocus(observed: Observed) -> list[Property]:
-    if observed.series is None or observed.series.defocus_um is None:
-        return []
-    value = f"{observed.series.defocus_um:.2f}"
-    confidence = "median of the tilts up to 30 degrees"
-    return [Property(observed.name, DEFOCUS, value, "file", confidence)]
-
-
-def properties_of_all(
-    source: Path,
-    observed: Sequence[Observed],
-    stated: Stated,
-    all_boxes: Contrast | None,
-    *,
-    voxel_size_stated: bool,
-) -> list[Property]:
-    """Tell all that is known of several tomograms, and log what `check_acquisition` finds.
-
-    Parameters
-    ----------
-    source
-        The table that names the tomograms, for messages.
-    all_boxes
-        The contrast of the boxes of all of them.
-    """
-    for one in observed:
-        for finding in check_acquisition(source, one, stated):
-            logger.log(finding.level, "%s", finding)
-    return [
-        known
-        for one in observed
-        for known in properties(one, stated, all_boxes, voxel_size_stated=voxel_size_stated)
-    ]
-
-
-def check_acquisition(source: Path, observed: Observed, stated: Stated) -> list[Finding]:
-    """Compare what is stated of a tomogram with what its voxels show."""
-    geometry = observed.geometry
-    if geometry is None:
-        return []
-    name = observed.name
-    if not geometry.is_known:
-        value = f"tomogram '{name}' is too small or too empty to measure its tilts"
-        return [Finding("advice", source, value)]
-    if not geometry.is_measured:
-        value = (
-            f"tomogram '{name}' has no missing wedge (power there {geometry.emptiness:.2f} of the "
-            f"rest, {geometry.limit:.2g} and more is none)"
-        )
-        remedy = "give the raw or CTF-corrected tomogram, not one that was denoised or filled"
-        return [Finding("warning", source, value, "", remedy)]
-    taken = [float(one.value) for one in _tilts(observed, stated)]
-    axis = float(_axis(observed, stated).value)
-    first, last = geometry.tilts_about(axis)
-    value = (
-        f"tomogram '{name}' was tilted from {first:.0f} to {last:.0f}° about an axis "
-        f"{geometry.axis_deg:.0f}° from y (measured, to 3°)"
-    )
-    apart = max(abs(taken[0] - first), abs(taken[1] - last))
-    turned = abs((axis - geometry.axis_deg + 90) % 180 - 90)
-    if apart > TOLERANCE_DEG or turned > AXIS_TOLERANCE_DEG:
-        said = f"{taken[0]:g} to {taken[1]:g}° about {axis:g}°"
-        remedy = "correct tilt_range_deg, tilt_axis_deg or the tilt files, or leave them out"
-        return [Finding("warning", source, value, f"{said}, as stated", remedy)]
-    return [Finding("advice", source, value)]
-
-
-def ask_for_contrast(found: Iterable[Property]) -> None:
-    """Ask a user for the contrast of protein, where boxes do not tell it.
-
-    Raises
-    ------
-    ValueError
-        If it is neither stated nor told.
-    """
-    unknown = [one for one in found if one.quantity == "contrast" and not one.value]
-    if unknown:
-        raise ValueError(
-            f"whether protein is dark or bright is not told by the boxes of tomogram "
-            f"'{unknown[0].tomogram}' ({unknown[0].confidence}): state invert_contrast: true where "
-            "it is dark, as in tomograms of IMOD, Warp and AreTomo, else false"
-        )
-
-
-def as_table(found: Sequence[Property]) -> pd.DataFrame:
-    """Return a row per tomogram and quantity: value, source, confidence."""
-    return pd.DataFrame([asdict(one) for one in found])
-
-
-def values_of(table: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Return tomogram -> quantity -> value, without a CTF state that was only assumed."""
-    found: dict[str, dict[str, str]] = {}
-    for _, row in table.iterrows():
-        if row["value"] and not (row["quantity"] == STATE and row["source"] == "assumed"):
-            found.setdefault(row["tomogram"], {})[row["quantity"]] = row["value"]
-    return found
-
-
-def read_properties(path: Path, names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Read what `as_table` made, as `values_of` has it.
-
-    Raises
-    ------
-    ValueError
-        If the table lacks a tomogram of ``names``, or something that is to be known of one.
-    """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    missing = {"tomogram", "quantity", "value", "source"} - set(table)
-    if missing:
-        raise ValueError(
-            f"{path} has no column {sorted(missing)}: it holds {list(table.columns)}; rerun "
-            "'measure-tomograms'"
-        )
-    found = values_of(table)
-    for name in names:
-        lacking = [one for one in NEEDED if one not in found.get(name, {})]
-        if lacking:
-            raise ValueError(
-                f"{path} does not state {lacking} of tomogram '{name}': rerun 'measure-tomograms'"
-            )
-    return found
-
-
-def with_acquisition(
-    table: pd.DataFrame, names: Sequence[str], known: Mapping[str, Mapping[str, str]]
-) -> pd.DataFrame:
-    """Add columns that averaging reads: how the tomogram (n,) of every volume was taken.
-
-    What the table states itself is kept.
-    """
-    columns = [*TILTS, AXIS]
-    columns += [name for name in (STATE, DEFOCUS) if all(name in of for of in known.values())]
-    some = [name for name, of_one in known.items() if DEFOCUS in of_one]
-    if some and DEFOCUS not in columns and DEFOCUS not in table:
-        logger.warning(
-            "the defocus of %d of %d tomograms is known, as of '%s': it is used for none; state "
-            "that of all",
-            *(len(some), len(known), some[0]),
-        )
-    missing = [column for column in columns if column not in table]
-    return table.assign(**{column: [known[name][column] for name in names] for column in missing})

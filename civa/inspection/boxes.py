@@ -14,15 +14,10 @@ from civa.data.findings import Finding, FindingError
 from civa.data.own_table import check_own_table
 from civa.data.split import split_counts
 from civa.data.volume import standardize
-from civa.inspection.acquisition import (
-    MeanBox,
-    Observed,
-    Stated,
-    check_acquisition,
-    check_stated_once,
-)
+from civa.inspection.acquisition import MeanBox, Observed, Stated, check_stated_once
 from civa.inspection.contrast import TELLING, Contrast, contrast_of
 from civa.inspection.inspection import EXAMPLES, Inspection, spread_rows
+from civa.inspection.properties import check_acquisition
 
 
 def inspect_boxes(

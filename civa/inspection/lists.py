@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from civa.data.findings import Finding, Severity
 from civa.data.volume import standardize
-from civa.inspection.acquisition import Observed, Stated, check_acquisition
+from civa.inspection.acquisition import Observed, Stated
 from civa.inspection.boxes import check_counts, turn_bright
 from civa.inspection.geometry import measure_geometry
 from civa.inspection.inspection import EXAMPLES, Inspection, TomogramView, rows_by, spread_rows
+from civa.inspection.properties import check_acquisition
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent
 from civa.tomograms.boxes import Placed, check_box, cut_box
@@ -86,6 +87,11 @@ def inspect_positions(
         return found
     first = extents[str(table["tomogram"].iloc[0])]
     size = cutting.voxel_size_angstrom or first.voxel_size_angstrom
+    sizes = sorted({extent.voxel_size_angstrom for extent in extents.values()})
+    if len(sizes) > 1:
+        value = f"the tomograms have voxels of {', '.join(f'{one:g}' for one in sizes)} Å"
+        remedy = f"their boxes are all resampled to {size:g} Å (another: voxel_size_angstrom)"
+        found.findings.append(Finding("advice", source, value, "", remedy))
     kept = np.zeros(len(table), dtype=bool)
     for name, rows in rows_by(table, "tomogram").items():
         kept[rows] = _positions(found, source, table.iloc[rows], extents[name], cutting, size)
@@ -262,10 +268,12 @@ class _Look:
         observed = Observed(
             name=name,
             voxel_size_angstrom=opened.voxel_size_angstrom,
+            labels=opened.labels,
             geometry=measure_geometry(opened),
             series=self.series.get(name),
         )
-        self.found.findings += check_acquisition(self.source, observed, self.cutting.stated)
+        file = self.files[name]
+        self.found.findings += check_acquisition(file, observed, self.cutting.stated)
 
     def _view(self, name: str, opened: Tomogram, rows: NDArray[np.int64]) -> None:
         edge = self.cutting.box_voxels * self.size / opened.voxel_size_angstrom

@@ -1,9 +1,9 @@
 """CSV tables with positions: this project's own form of a particle list.
 
 Columns ``x_angstrom``, ``y_angstrom``, ``z_angstrom``, in Å from the middle of the first voxel, or
-``x_voxel``, ``y_voxel``, ``z_voxel``, counted from 0; optionally ``tomogram`` and, for the rotation
-that turns the reference onto the particle, ``quaternion_x``, ``_y``, ``_z``, ``_w``; and
-``defocus_um`` in µm.
+``x_voxel``, ``y_voxel``, ``z_voxel``, counted from 0, where there are none in Å.  Optionally
+``tomogram``; ``quaternion_x``, ``_y``, ``_z``, ``_w`` of the rotation that turns the reference onto
+the particle; and ``defocus_um`` in µm.
 """
 
 from pathlib import Path
@@ -36,6 +36,7 @@ def read(path: Path, table: pd.DataFrame) -> ParticleList:
         If a position or quaternion is no number.
     """
     in_angstrom = has(table, ANGSTROM)
+    both = "has positions in voxels too: those in Å are taken"
     tomograms = table.get("tomogram", pd.Series("", index=table.index))
     rotations = None
     if has(table, QUATERNION):
@@ -58,4 +59,5 @@ def read(path: Path, table: pd.DataFrame) -> ParticleList:
         defocus_um=number_columns(path, table, ["defocus_um"])[:, 0]
         if "defocus_um" in table
         else None,
+        notes=(both,) if in_angstrom and has(table, VOXELS) else (),
     )

@@ -145,7 +145,8 @@ def as_name(number: object) -> str:
     """Return a number as the text that a person would write: 24.0 is 24, as text too."""
     text = str(number).strip()
     whole, point, zeros = text.partition(".")
-    return whole if point and whole.isdigit() and not zeros.strip("0") else text
+    is_whole = point and whole.removeprefix("-").isdigit() and not zeros.strip("0")
+    return whole if is_whole else text
 
 
 def has(table: pd.DataFrame, columns: Sequence[str]) -> bool:

@@ -28,6 +28,7 @@ IMAGING = (  # settings of the simulation that averaging has to know
 )
 
 ORIGINS = ("import", "extract", "simulation")  # sections that say where volumes come from
+NO_TEXT = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null")  # yes, off, null and the like
 BASE = "civa-net"  # the variant that overrides nothing
 
 
@@ -49,8 +50,12 @@ Validator = jsonschema.validators.extend(
 )
 
 
-class _EveryKeyOnce(yaml.SafeLoader):
-    """Refuses a mapping that names a key twice, of which YAML's readers drop the first."""
+class _Careful(yaml.SafeLoader):
+    """Refuses what YAML's readers turn into something else without a word.
+
+    Of a key that stands twice they drop the first, and the keys ``yes``, ``off`` and ``null`` are
+    no text to them.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -61,6 +66,11 @@ class _EveryKeyOnce(yaml.SafeLoader):
                     problem_mark=key.start_mark,
                 )
             seen.add(key.value)
+            if key.tag in NO_TEXT:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"'{key.value}' is a word of YAML's own and no name: put it in quotes",
+                    problem_mark=key.start_mark,
+                )
         return super().construct_mapping(node, deep)
 
 
@@ -78,15 +88,16 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> Any:
-    """Read a YAML file in which every key stands once.
+    """Read a YAML file in which every key stands once, and is a name.
 
     Raises
     ------
     ValueError
-        If the file is missing, is no YAML, or names a key twice; with the line.
+        If the file is missing, is no YAML, or has a key twice or one that is no name; with its
+        line.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _EveryKeyOnce)
+        return yaml.load(path.read_text(encoding="utf-8"), _Careful)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         message = " ".join(str(error).split())
         raise ValueError(f"{path} is not a readable YAML file ({message})") from error

@@ -47,7 +47,7 @@ def listed_files(boxes: Path) -> list[Path]:
     columns = [column for column in ("path", "mask") if column in rows]
     named = [MEMBER.sub(r"\2", name) for column in columns for name in rows[column] if name]
     for name in named:
-        _check_name(name)
+        check_name(name)
     return [boxes.parent / name for name in dict.fromkeys(named)]
 
 
@@ -77,7 +77,11 @@ def lists_by_class(given: Sequence[str]) -> dict[str, list[str]] | list[str]:
     ValueError
         If some name a class and others do not.
     """
-    pairs = [one.partition("=") for one in given]
+    is_file = [Path(one).expanduser().exists() for one in given]  # '=' may stand in its path
+    pairs = [
+        (one, "", "") if there else one.partition("=")
+        for one, there in zip(given, is_file, strict=True)
+    ]
     if not any(equals for _, equals, _ in pairs):
         return list(given)
     if not all(equals for _, equals, _ in pairs):
@@ -214,7 +218,7 @@ def _files(key: str, given: Iterable[str], endings: Sequence[str]) -> list[Path]
             )
         found |= dict.fromkeys(inside)
     for path in found:
-        _check_name(str(path))
+        check_name(str(path))
     return list(found)
 
 
@@ -299,7 +303,7 @@ def check(config: Config, dataset: str) -> None:
         if not path.is_file():
             raise ValueError(f"extract.lists: {path} does not exist: put the particle list there")
     for name in [*map(str, lists(config, dataset)), *_several(own["tomograms"])]:
-        _check_name(name)
+        check_name(name)
     sizes = tomogram_table(config, dataset)
     if sizes is not None and not sizes.is_file():
         raise ValueError(f"extract.tomogram_table {sizes} does not exist: put RELION's table there")
@@ -331,7 +335,7 @@ def check_origin(config: Config, dataset: str) -> None:
         )
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Check that a path reaches a stage as it is written.
 
     Raises

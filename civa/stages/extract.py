@@ -14,8 +14,8 @@ from civa.data.findings import raise_errors
 from civa.data.particles import UNANNOTATED, read_particles, with_labels
 from civa.data.stack import write_batches
 from civa.data.volume import standardize
-from civa.inspection.acquisition import DARK, read_properties, with_acquisition
 from civa.inspection.inspection import rows_by
+from civa.inspection.properties import DARK, read_properties, with_acquisition
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent, number_columns
 from civa.tomograms.boxes import Placed, check_box, cut_box

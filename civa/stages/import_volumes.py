@@ -20,23 +20,24 @@ from civa.data.particles import UNANNOTATED, read_tomograms, with_labels
 from civa.data.stack import write_batches
 from civa.data.volume import standardize
 from civa.inspection.acquisition import (
-    BRIGHT,
-    DARK,
     SAMPLE,
     MeanBox,
     Observed,
-    Property,
     Stated,
-    as_table,
     check_stated_once,
-    properties_of_all,
     stated_of,
+)
+from civa.inspection.inspection import rows_by, spread_rows
+from civa.inspection.properties import (
+    BRIGHT,
+    DARK,
+    Property,
+    as_table,
+    properties_of_all,
     values_of,
     with_acquisition,
 )
-from civa.inspection.inspection import rows_by, spread_rows
 from civa.optics import TiltRange
-from civa.pipeline.publishing import PRIVATE
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,6 @@ def run(
     _say_edge(table, source)
     written, size = (len(source), *(source.edge,) * 3), source.stored.voxel_size_angstrom
     check_stated_once(rows, stated)
-    _check_products(source, (volumes, masks, particles, properties))
     names = _tomograms(rows)
     is_stated = voxel_size_angstrom is not None
     listed = _listed(rows, names)
@@ -138,18 +138,6 @@ def _listed(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, TiltRange]:
     acquisitions, numbers = read_acquisitions(rows)
     first = {name: number for name, number in reversed(list(zip(names, numbers, strict=True)))}
     return {name: acquisitions[number].tilts for name, number in first.items()}
-
-
-def _check_products(source: Boxes, products: Sequence[Path]) -> None:
-    """Stop before a product takes the place of a box or mask of the user."""
-    files = {Path(name).resolve() for name in source.files()}
-    for product in products:
-        place = Path(PRIVATE.sub("", str(product)))
-        if place.resolve() in files:
-            raise ValueError(
-                f"{place} is a box or mask that {source.table} names: choose another place for "
-                "products, so that nothing of yours is replaced"
-            )
 
 
 def _properties(

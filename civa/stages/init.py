@@ -146,6 +146,7 @@ def _path(project: Path, given: str, what: str) -> str:
         raise ValueError(f"{what}: {given} does not exist")
     if what == "tomograms" and path.is_dir() and not any(map(own_data.is_tomogram, path.iterdir())):
         raise ValueError(f"tomograms: {given} holds no tomogram (.mrc, .map or .rec)")
+    own_data.check_name(given)
     found, root = (Path(os.path.normpath(one.absolute())) for one in (path, project))
     return str(found.relative_to(root)) if found.is_relative_to(root) else str(found)
 

@@ -10,17 +10,10 @@ from numpy.typing import NDArray
 from civa.data.files import write_csv
 from civa.data.findings import raise_errors
 from civa.data.particles import read_particles
-from civa.inspection.acquisition import (
-    SAMPLE,
-    MeanBox,
-    Observed,
-    as_table,
-    ask_for_contrast,
-    properties_of_all,
-    stated_of,
-)
+from civa.inspection.acquisition import SAMPLE, MeanBox, Observed, stated_of
 from civa.inspection.geometry import measure_geometry
 from civa.inspection.inspection import rows_by, spread_rows
+from civa.inspection.properties import as_table, ask_for_contrast, properties_of_all
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import number_columns
 from civa.tomograms.boxes import Placed, check_box, cut_box
@@ -81,6 +74,7 @@ def run(
             Observed(
                 name=name,
                 voxel_size_angstrom=opened.voxel_size_angstrom,
+                labels=opened.labels,
                 geometry=geometry,
                 contrast=own.contrast,
                 series=read_tilt_series(told[name]) if name in told else None,

@@ -23,7 +23,6 @@ from civa.pipeline.config import (
     volumes_per_class,
 )
 from civa.pipeline.inspect_own_data import inspect_own_data
-from civa.pipeline.provenance import record_path
 from civa.pipeline.publishing import PRIVATE
 from civa.pipeline.resources import Expectation, expectation
 from civa.simulation.phantoms import phantom
@@ -68,7 +67,6 @@ def run(
     deep
         Read the voxels of all boxes and masks.
     """
-    _check_written(findings, picture)
     values, what = _configuration(config, table, lists, tomograms)
     found: dict[str, Inspection] = {}
     for dataset in values["datasets"]:
@@ -99,18 +97,6 @@ def run(
     order = f"{what} is in order"
     order += f" ({counts['warning']} warnings, above)" if counts["warning"] else ""
     logger.info("%s", ": ".join([order, *filter(None, ["; ".join(summaries)])]))
-
-
-def _check_written(*products: Path | None) -> None:
-    """Stop before a file is replaced that no stage of ours has written."""
-    for product in products:
-        if product is not None:
-            place = Path(PRIVATE.sub("", str(product)))
-            if place.exists() and not record_path(place).exists():
-                raise ValueError(
-                    f"{place} is there and was not written by civa: choose another name, so that "
-                    "nothing of yours is replaced"
-                )
 
 
 def _configuration(

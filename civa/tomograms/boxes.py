@@ -44,9 +44,14 @@ def interpolation_weights(
     (n, count) weights; each row adds up to 1.
     """
     width = max(step, 1.0)
-    apart = (positions[:, None] - (first + np.arange(count))) / width  # (n, count)
-    inside = np.clip(1 - (apart / HALF_WIDTH) ** 2, 0, None)
-    weights = np.sinc(apart) * special.i0(KAISER_BETA * np.sqrt(inside)) * (inside > 0)
+    reach = HALF_WIDTH * width
+    nearest = np.ceil(positions - reach).astype(np.int64)[:, None] + np.arange(int(2 * reach) + 1)
+    apart = (positions[:, None] - nearest) / width  # (n, t)
+    inside = np.maximum(1 - (apart / HALF_WIDTH) ** 2, 0)
+    window = np.sinc(apart) * special.i0(KAISER_BETA * np.sqrt(inside)) * (inside > 0)
+    row, tap = np.nonzero((nearest >= first) & (nearest < first + count))
+    weights = np.zeros((len(positions), count))
+    weights[row, nearest[row, tap] - first] = window[row, tap]
     return weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -143,7 +148,7 @@ def cut_box(
     along = []
     for axis, first, count in zip(positions, corner, window.shape, strict=True):
         # Positions outside take the value at the edge, as numpy's pad with "edge" does.
-        inner = np.clip(axis, 0, first + count - 1)
+        inner = np.minimum(np.maximum(axis, 0), first + count - 1)
         weights = interpolation_weights(inner, int(first), count, step=step)
         along.append(weights.astype(np.float32))
     # Axis by axis, in products that are too small for a library to spread them over threads, which

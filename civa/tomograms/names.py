@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 ENDINGS = re.compile(
     r"\.(mrc|mrcs|map|rec|st|ali|em|tomostar|star|mod|gz|bz2|hdf|tlt|rawtlt|mdoc)$", re.IGNORECASE
 )
-# What stands around a name: the voxel size (Warp), binning, and RELION 5's "rec_".
+# What stands around a name: the voxel size (Warp), binning, a version, and RELION 5's "rec_".
 DECORATION = re.compile(
-    r"^rec_|_(?:\d+\.\d+Apx?|bin\d+|rec|full|half[12]|even|odd)$", re.IGNORECASE
+    r"^rec_|_(?:\d+\.\d+Apx?|bin\d+|v\d+|rec|full|half[12]|even|odd)$", re.IGNORECASE
 )
 HALF = re.compile(r"_(?:half[12]|even|odd)(?=_|$)", re.IGNORECASE)  # of the frames or the tilts
 NUMBER = re.compile(r"\d+")

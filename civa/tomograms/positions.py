@@ -238,5 +238,9 @@ def _say(found: ParticleList, classes: NDArray[np.str_], files: Mapping[str, Pat
         logger.warning("%s: %s", found.path, note)
     for name, file in files.items():
         logger.info("tomogram '%s' is %s", name, file)
-    if (left_out := int((classes == "").sum())) > 0:
-        logger.warning("%s: %d particles of other classes are left out", found.path, left_out)
+    left_out = classes == ""
+    if left_out.any():
+        logger.warning(
+            "%s: %d particles of other classes, or of none, are left out, such as particle %d",
+            *(found.path, left_out.sum(), left_out.argmax() + 1),
+        )

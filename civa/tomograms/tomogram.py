@@ -3,6 +3,7 @@
 import bz2
 import contextlib
 import gzip
+import mmap
 import shutil
 import tempfile
 import zlib
@@ -41,6 +42,8 @@ class Tomogram:
     shape: tuple[int, int, int]
     voxel_size_angstrom: float
     _header: np.recarray
+    _mapped: mmap.mmap
+    _voxels: NDArray
 
     @classmethod
     def open(cls, path: Path, *, voxel_size_angstrom: float | None = None) -> "Tomogram":
@@ -59,35 +62,47 @@ class Tomogram:
         """
         header = read_header(path)
         voxel_size = voxel_size_of(path, header, override=voxel_size_angstrom)
-        opened = cls(path, (0, 0, 0), voxel_size, header)
         try:
-            voxels = opened._voxels()
+            mapped, voxels = _map(path, header)
         except (ValueError, OSError) as error:
             raise ValueError(
                 f"{path} is no tomogram that can be read ({error}): expected one volume in MRC; "
                 "fetch or copy it again"
             ) from error
-        return cls(path, voxels.shape, voxel_size, header)
+        return cls(path, voxels.shape, voxel_size, header, mapped, voxels)
 
     @property
     def extent(self) -> Extent:
         """Its size."""
         return Extent(np.array(self.shape[::-1]), self.voxel_size_angstrom)
 
+    @property
+    def labels(self) -> list[str]:
+        """What programs have written into the header, a line each."""
+        lines = self._header.label[: int(self._header.nlabl)]
+        texts = (bytes(line).decode("ascii", errors="replace") for line in lines)
+        return [text.strip(" \0") for text in texts]
+
     def window(self, corner: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read the voxels from a corner z, y, x up to, not including, another."""
         part = tuple(slice(first, last) for first, last in zip(corner, stop, strict=True))
-        # Mapped anew each time: pages that stay mapped would count as memory of this process.
-        return self._voxels()[part].astype(np.float32)
+        values = self._voxels[part].astype(np.float32)
+        # Pages that stay mapped would count as memory of this process.
+        self._mapped.madvise(mmap.MADV_DONTNEED)
+        return values
 
-    def _voxels(self) -> NDArray:
-        stored = mrcfile.utils.data_shape_from_header(self._header)
-        dtype = mrcfile.utils.data_dtype_from_header(self._header)
-        offset = self._header.nbytes + int(self._header.nsymbt)
-        if len(stored) != 3:
-            raise ValueError(f"it holds an array of {stored}")
-        mapped = np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=stored)
-        return as_zyx(mapped, self._header, source=str(self.path))
+
+def _map(path: Path, header: np.recarray) -> tuple[mmap.mmap, NDArray]:
+    """Map a file into memory; return that, and its voxels (d, h, w)."""
+    stored = mrcfile.utils.data_shape_from_header(header)
+    dtype = mrcfile.utils.data_dtype_from_header(header)
+    if len(stored) != 3:
+        raise ValueError(f"it holds an array of {stored}")
+    with path.open("rb") as stream:
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    start = header.nbytes + int(header.nsymbt)
+    voxels = np.frombuffer(mapped, dtype, count=int(np.prod(stored)), offset=start)
+    return mapped, as_zyx(voxels.reshape(stored), header, source=str(path))
 
 
 def read_extent(path: Path, voxel_size_angstrom: float | None = None) -> Extent:

@@ -54,6 +54,8 @@ def test_a_label_map_needs_a_label() -> None:
     np.testing.assert_array_equal(understand(values, label=2).inside, filled(0, 1).astype(bool))
     with pytest.raises(MaskError, match=r"no voxel has the value 3 .* there are 0, 1, 2, 5"):
         understand(values, label=3)
+    with pytest.raises(MaskError, match=r"no voxel has the value 1\.5 that was chosen"):
+        understand(values, label=1.5)
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,17 @@ import pandas as pd
 import pytest
 
 from civa.data.files import write_csv
-from civa.inspection.acquisition import (
-    Observed,
-    Stated,
+from civa.inspection.acquisition import Observed, Stated, check_stated_once, stated_of
+from civa.inspection.contrast import Contrast
+from civa.inspection.geometry import Geometry
+from civa.inspection.properties import (
     as_table,
     ask_for_contrast,
     check_acquisition,
-    check_stated_once,
     properties,
     read_properties,
-    stated_of,
     with_acquisition,
 )
-from civa.inspection.contrast import Contrast
-from civa.inspection.geometry import Geometry
 from civa.optics import TiltRange
 from civa.tomograms.tilt_angles import TiltSeries
 
@@ -50,6 +47,16 @@ def test_what_is_not_stated_is_measured() -> None:
         "contrast": ("dark", "measured", "9.0 standard deviations, from its own boxes"),
         "ctf_state": ("raw", "assumed", "none: voxels do not tell it"),
     }
+
+
+def test_a_header_of_imod_tells_of_flipped_phases() -> None:
+    label = "ctfPhaseFlip: CTF correction with phase flipping only"
+    flipped = replace(SEEN, labels=("TILT: Tomographic reconstruction", label))
+    assert known(flipped)["ctf_state"] == ("phase-flipped", "file", f"header: {label}")
+    *_, said = check_acquisition(Path("t.mrc"), flipped, Stated(ctf_state="raw"))
+    assert said.severity == "warning"
+    assert "correct ctf_state (phase-flipped)" in str(said)
+    assert len(check_acquisition(Path("t.mrc"), flipped, Stated())) == 1
 
 
 def test_what_is_stated_goes_before_what_is_measured() -> None:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,6 +204,19 @@ def test_a_file_of_the_users_is_not_replaced_by_findings(tmp_path: Path) -> None
     assert main([*arguments, "--log", str(log)]) == 1
     assert "l.csv is there and was not written by civa" in log.read_text()
     assert (tmp_path / "l.csv").read_text() == before
+
+
+def test_tomograms_of_several_voxel_sizes_are_told(tmp_path: Path) -> None:
+    files = {name: tomogram(tmp_path / f"{name}.mrc", grid()) for name in ("t", "u")}
+    with mrcfile.open(files["u"], mode="r+") as mrc:
+        mrc.voxel_size = 8
+    both = pd.concat([table(grid()), table(0.8 * grid(), tomogram="u")], ignore_index=True)
+    plan = Cutting(box_voxels=16, stated=Stated())
+    found = inspect_positions(Path("list.star"), both, files, plan, fractions=FRACTIONS)
+    assert any(
+        "voxels of 8, 10 Å; their boxes are all resampled to 10 Å" in one
+        for one in said(found, "advice")
+    )
 
 
 def test_a_class_without_a_box_is_an_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from shared import shared
 
-from civa.particle_lists.particle_list import Extent
+from civa.particle_lists.particle_list import Extent, as_name
 from civa.particle_lists.reading import read_particle_list
 from civa.particle_lists.relion import read_extents
 
@@ -168,6 +168,19 @@ def test_a_list_says_what_its_program_meant(
 def test_a_table_of_tomograms_or_tilts_is_no_particle_list(file: str) -> None:
     with pytest.raises(ValueError, match=rf"{file} lists no particles with positions: expected"):
         read_particle_list(shared("particle-lists", file))
+
+
+def test_positions_in_angstrom_go_before_those_in_voxels(tmp_path: Path) -> None:
+    columns = [f"{axis}_{unit}" for unit in ("angstrom", "voxel") for axis in "xyz"]
+    (tmp_path / "l.csv").write_text(",".join(columns) + "\n100,110,120,1,2,3\n")
+    found = read_particle_list(tmp_path / "l.csv")
+    assert found.corner_angstrom().tolist() == [[100, 110, 120]]
+    assert found.notes == ("has positions in voxels too: those in Å are taken",)
+
+
+@pytest.mark.parametrize(("number", "name"), [(24.0, "24"), (-1.0, "-1"), ("1.5", "1.5")])
+def test_numbers_become_names_as_a_person_writes_them(number: object, name: str) -> None:
+    assert as_name(number) == name
 
 
 def test_an_optimisation_set_leads_to_its_particles(tmp_path: Path) -> None:

@@ -62,13 +62,15 @@ def test_shipped_configurations_pass(path: str) -> None:
     [
         ("seeds: [1]\nsplit: {seed: 1}\nsplit: {seed: 2}\n", r"'split' stands twice.* line 3"),
         ("seeds: [1]\nsplit:\n  seed: 1\n  seed: 2\n", r"'seed' stands twice.* line 4"),
+        ("seeds: [1]\ndatasets:\n  yes: {}\n", r"'yes' is a word of YAML's own.* line 3"),
+        ("seeds: [1]\nnull: 2\n", r"'null' is a word of YAML's own.* line 2"),
     ],
 )
-def test_a_key_that_stands_twice_is_named_with_its_line(
+def test_keys_that_yaml_drops_or_turns_are_named_with_their_line(
     tmp_path: Path, text: str, message: str
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(ValueError, match=r"mine\.yaml .*the key " + message):
+    with pytest.raises(ValueError, match=r"mine\.yaml .*" + message):
         civa_config.load(tmp_path / "mine.yaml")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from civa.data.volume import write_volume
 from civa.pipeline import own_data
+from civa.pipeline.config import load
 
 LIST = "tomogram,x_voxel,y_voxel,z_voxel,class\nTS_1,20,20,20,1\nTS_2,20,20,20,2\n"
 
@@ -52,6 +53,19 @@ def test_lists_by_class(folder: Path) -> None:
     assert [path.name for path in own_data.lists(told, "d")] == ["a.csv", "b.csv", "c.csv"]
     assert own_data.volume_count(told, "d") == 6
     own_data.check(told, "d")
+
+
+def test_a_class_may_be_called_by_a_number(folder: Path) -> None:
+    text = "seeds: [1]\ndatasets: {d: {extract: {lists: {1: a.csv}, tomograms: tomograms}}}\n"
+    (folder / "c.yaml").write_text(text)
+    assert own_data.list_classes(load(folder / "c.yaml"), "d") == ["1"]
+
+
+def test_an_equals_sign_in_a_path_names_no_class(folder: Path) -> None:
+    (folder / "run=2").mkdir()
+    (folder / "run=2" / "a.csv").write_text(LIST)
+    assert own_data.lists_by_class(["run=2/a.csv"]) == ["run=2/a.csv"]
+    assert own_data.lists_by_class(["x=run=2/a.csv"]) == {"x": ["run=2/a.csv"]}
 
 
 def test_an_index_of_dynamo_names_the_files_of_numbers(folder: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_product_never_takes_the_place_of_a_box(folder: Path) -> None:
     content = (folder / "a.mrc").read_bytes()
     status, last = run(folder, "--volumes", str(folder / "a.mrc"))
     assert status == 1
-    assert "a.mrc is a box or mask that" in last
+    assert "a.mrc is there and was not written by civa" in last
     assert (folder / "a.mrc").read_bytes() == content
 
 
@@ -254,6 +254,13 @@ def test_boxes_that_cannot_be_halved_thrice_are_fitted_about_their_middle(
     for values in (found, drawn):
         assert np.unravel_index(values.argmax(), values.shape) == (fitted // 2,) * 3
     assert drawn.sum() == 1
+
+
+def test_a_mask_of_another_voxel_size_is_told(folder: Path) -> None:
+    write_volume(folder / "masks" / "b.mrc", mask(), voxel_size_angstrom=8)
+    assert run(folder)[0] == 0
+    log = (folder.parent / "log.txt").read_text(encoding="utf-8")
+    assert "1 masks: header states voxels of 8 Å: taken for those of the box" in log
 
 
 def test_a_mask_of_another_shape_is_named(folder: Path) -> None:

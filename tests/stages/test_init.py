@@ -85,6 +85,7 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
         (("--name", "no"), "'no' cannot name a data set"),
         (("--name", "a b"), "'a b' cannot name a data set"),
         (("--name", "17"), "'17' cannot name a data set"),
+        (("--particles", "{x}.csv"), "{x}.csv: Snakemake takes braces for a pattern"),
         (("--particles", "{x}=x.csv"), "'{x}' cannot name a data set or a class"),
     ],
 )
@@ -92,7 +93,7 @@ def test_what_is_not_there_is_named_and_nothing_is_written(
     tmp_path: Path, flags: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("x.csv", "y.csv"):
+    for name in ("x.csv", "y.csv", "{x}.csv"):
         (tmp_path / name).touch()
     status, log = begin(tmp_path / "p", *flags)
     assert status == 1

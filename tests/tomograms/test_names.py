@@ -36,6 +36,13 @@ def test_a_name_that_is_the_whole_of_a_files_goes_first() -> None:
     assert match_tomograms(["TS_1"], files) == {"TS_1": files[0]}
 
 
+def test_a_version_is_not_the_number_of_a_tomogram() -> None:
+    files = [Path("TS_01_v2.mrc"), Path("TS_05.mrc")]
+    assert match_tomograms(["1"], files) == {"1": files[0]}
+    with pytest.raises(ValueError, match=r"no file: \['2'\]"):
+        match_tomograms(["2"], files)
+
+
 def test_one_half_of_the_data_is_not_the_other() -> None:
     halves = [Path("TS_1_even.mrc"), Path("TS_2_half1.mrc")]
     assert match_tomograms(["TS_1", "TS_1_even_10.00Apx"], halves) == {
