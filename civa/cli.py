@@ -24,7 +24,7 @@ from typing import Any
 from civa import __version__
 from civa.data.findings import NotInOrderError
 from civa.pipeline.commands import check_ranges, describe
-from civa.pipeline.provenance import digests, record_path, write_record
+from civa.pipeline.provenance import digests, record_path, was_changed, write_record
 from civa.pipeline.publishing import ENDING, PRIVATE, publishing
 from civa.pipeline.signatures import Parameter, signature, stage_module
 
@@ -37,6 +37,7 @@ VERBS = {
     "fetch-structure": "download one entry of the PDB",
     "build-template": "atoms or phantom -> electron potential",
     "simulate": "templates -> one shard of labelled sub-tomograms",
+    "simulate-tomogram": "templates -> one tomogram of a crowded specimen, and picks in it",
     "collect": "shards -> one particle table and one stack",
     "import": "own boxes and labels -> particle table and stack",
     "list-particles": "particle lists of other programs -> one table of positions",
@@ -204,7 +205,7 @@ def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> No
 
 
 def _check_places(products: Iterable[Path]) -> None:
-    """Check that no product takes the place of a file that no stage has written.
+    """Check that no product takes the place of what no stage has written, or somebody has changed.
 
     Snakemake removes the older files of a job before it begins.
 
@@ -214,10 +215,19 @@ def _check_places(products: Iterable[Path]) -> None:
         If one does.
     """
     for path in products:
-        if path.is_file() and not record_path(path).exists():
+        if not path.name:
+            raise ValueError(f"'{path}' names no file: give a product the path of one")
+        if path.is_dir() or not path.exists():
+            continue
+        if not record_path(path).exists():
             raise ValueError(
                 f"{path} is there and was not written by civa: choose another name, so that "
                 "nothing of yours is replaced"
+            )
+        if was_changed(path):
+            raise ValueError(
+                f"{path} was changed after civa wrote it: move it, so that nothing of yours is "
+                "replaced"
             )
 
 

@@ -20,7 +20,10 @@ GPU_USE = config.get("gpu", "auto")
 # Never more than one for a job: several runs use several GPUs.
 GPUS = 0 if GPU_USE == "never" else 1
 
-SIMULATED = [d for d in config["datasets"] if not own_data.is_own(config, d)]
+SPECIMENS = [d for d in config["datasets"] if own_data.is_specimen(config, d)]
+SIMULATED = [
+    d for d in config["datasets"] if not (own_data.is_own(config, d) or d in SPECIMENS)
+]
 IMPORTED = [d for d in config["datasets"] if own_data.is_imported(config, d)]
 EXTRACTED = [d for d in config["datasets"] if own_data.is_extracted(config, d)]
 
@@ -68,7 +71,7 @@ def flags(verb, section=None, without=(), also=lambda wildcards: {}):
 
 def imaging(wildcards):
     """Input function: how a simulated data set was imaged, as averaging has to know it."""
-    if own_data.is_own(config, wildcards.dataset):
+    if wildcards.dataset not in SIMULATED:
         return {}
     values = civa_config.settings(config, "simulation", wildcards.dataset)
     stated = {key: values[key] for key in civa_config.IMAGING if key in values}

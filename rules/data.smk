@@ -59,6 +59,34 @@ rule simulate:
         civa("simulate", shard="{wildcards.shard}", shards="{wildcards.shards}")
 
 
+rule simulate_tomogram:
+    input:
+        templates=template_files,
+        code=code("simulate-tomogram"),
+    output:
+        tomogram="results/{dataset}/tomograms/{tomogram}.mrc",
+        instances="results/{dataset}/instances/{tomogram}.mrc",
+        particles="results/{dataset}/tomograms/{tomogram}_particles.star",
+        picks="results/{dataset}/tomograms/{tomogram}_picks.star",
+    log:
+        "logs/{dataset}/simulate/{tomogram}.log",
+    benchmark:
+        "benchmarks/{dataset}/simulate/{tomogram}.tsv"
+    wildcard_constraints:
+        dataset=one_of(SPECIMENS),
+        tomogram="tomogram_[0-9]+",
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        **needs("simulate_tomogram"),
+    params:
+        flags=flags("simulate-tomogram"),
+        number=lambda wc: wc.tomogram.rpartition("_")[2],
+    shell:
+        civa("simulate-tomogram", number="{params.number}")
+
+
 rule collect:
     input:
         volume_shards=shard_files("volumes"),
@@ -124,7 +152,7 @@ rule list_particles:
     log:
         "logs/{dataset}/list_particles.log",
     wildcard_constraints:
-        dataset=one_of(EXTRACTED),
+        dataset=one_of([*EXTRACTED, *SPECIMENS]),
     localrule: True
     conda:
         ENVIRONMENT
@@ -147,7 +175,7 @@ rule measure_tomograms:
     benchmark:
         "benchmarks/{dataset}/measure_tomograms.tsv"
     wildcard_constraints:
-        dataset=one_of(EXTRACTED),
+        dataset=one_of([*EXTRACTED, *SPECIMENS]),
     group:
         "data_{dataset}"
     conda:
@@ -155,7 +183,7 @@ rule measure_tomograms:
     resources:
         **needs("measure_tomograms"),
     params:
-        flags=flags("measure-tomograms"),
+        flags=flags("measure-tomograms", also=state_of_specimen),
     shell:
         civa("measure-tomograms")
 
@@ -165,6 +193,7 @@ rule extract:
         positions=POSITIONS,
         tomograms=tomograms,
         properties=TOMOGRAMS,
+        instances=instances,
         code=code("extract"),
     output:
         volumes=VOLUMES,
@@ -175,7 +204,7 @@ rule extract:
     benchmark:
         "benchmarks/{dataset}/extract.tsv"
     wildcard_constraints:
-        dataset=one_of(EXTRACTED),
+        dataset=one_of([*EXTRACTED, *SPECIMENS]),
     group:
         "data_{dataset}"
     conda:

@@ -15,6 +15,8 @@ from pathlib import Path
 import snakemake
 from snakemake.exceptions import WorkflowError
 
+from civa.evaluation.thresholds import VERDICTS
+
 TRIED_WITH = "9.0.1 to 9.27.1"
 
 
@@ -88,6 +90,22 @@ def print_submission():
         print(f"{n:5} {cores:5} {gpus:4} {memory:7} {minutes:7}  {names}")
 
 
+@never_fatal("the list of results")
+def print_results():
+    """Print where the results of a run are that has made its report, and what its ledgers say."""
+    page = Path("results/report.html")
+    if not is_recent(page):
+        return
+    for ledger in map(Path, of_main_runs(rules.assess.output)):
+        if ledger.is_file():
+            rows = ledger.read_text(encoding="utf-8").splitlines()
+            found = {word: sum(f",{word}," in row for row in rows) for word in VERDICTS}
+            told = ", ".join(f"{n} {word}" for word, n in found.items() if n)
+            print(f"masks    {ledger.parent}/masks/consensus.mrcs, crf.mrcs")
+            print(f"quality  {told}: {ledger}")
+    print(f"report   {page}")
+
+
 def print_failures():
     """Print the last word of every step that failed, and where more is to be read."""
     print("\nWhat went wrong, by the last line of each log:")
@@ -153,6 +171,10 @@ onstart:
         refuse_paths()
         outlast_controller()
     print_submission()
+
+
+onsuccess:
+    print_results()
 
 
 onerror:

@@ -157,11 +157,15 @@ def imported_boxes(wildcards):
 
 def particle_lists(wildcards):
     """Input function: the particle lists of a data set."""
+    if wildcards.dataset in SPECIMENS:
+        return simulated("picks", wildcards.dataset)
     return [str(path) for path in own_data.lists(config, wildcards.dataset)]
 
 
 def tomograms(wildcards):
     """Input function: the tomograms that the particle lists of a data set name."""
+    if wildcards.dataset in SPECIMENS:
+        return simulated("tomogram", wildcards.dataset)
     try:
         return [str(path) for path in own_data.tomograms(config, wildcards.dataset)]
     except ValueError as error:
@@ -170,20 +174,52 @@ def tomograms(wildcards):
 
 def tilt_files(wildcards):
     """Input function: the tilt angles of the tomograms, where they are given."""
+    if wildcards.dataset in SPECIMENS:
+        return []
     try:
         return [str(path) for path in own_data.tilt_files(config, wildcards.dataset)]
     except ValueError as error:
         raise WorkflowError(str(error)) from None
 
 
+def instances(wildcards):
+    """Input function: whose voxel is whose, where it is known."""
+    if wildcards.dataset in SPECIMENS:
+        return simulated("instances", wildcards.dataset)
+    try:
+        return [str(path) for path in own_data.instances(config, wildcards.dataset)]
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def simulated(name, dataset):
+    """One output of every simulated tomogram of a data set."""
+    names = civa_config.tomogram_names(config, dataset)
+    file = getattr(rules.simulate_tomogram.output, name)
+    return expand(file, dataset=dataset, tomogram=names)
+
+
+def state_of_specimen(wildcards):
+    """Input function: what was done about the contrast transfer of simulated tomograms."""
+    if wildcards.dataset not in SPECIMENS:
+        return {}
+    return {"ctf_state": civa_config.specimen(config, wildcards.dataset)["ctf_state"]}
+
+
 def tomogram_table(wildcards):
     """Input function: the sizes of tomograms before binning, where they are given."""
+    if wildcards.dataset in SPECIMENS:
+        return []
     path = own_data.tomogram_table(config, wildcards.dataset)
     return [] if path is None else [str(path)]
 
 
 def of_lists(wildcards):
     """Input function: what particle lists mean: the class of each list, the file of a name."""
+    if wildcards.dataset in SPECIMENS:
+        named = civa_config.specimen(config, wildcards.dataset)["classes"]
+        values = {name: name for name in named}
+        return {"class_column": "civaClass", "class_values": values}
     try:
         return {
             "list_classes": own_data.list_classes(config, wildcards.dataset),

@@ -200,6 +200,31 @@ def test_a_file_of_the_users_is_not_replaced(
     assert notes.read_text() == "mine\n"
 
 
+def test_a_product_that_somebody_changed_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    particles, out = tmp_path / "particles.csv", tmp_path / "split.csv"
+    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    command = ["split", "--particles", str(particles), "--out", str(out)]
+    assert main(command) == main(command) == 0
+    out.write_text("mine\n")
+    assert main(command) == 1
+    assert "was changed after civa wrote it" in capsys.readouterr().err
+    assert out.read_text() == "mine\n"
+
+
+def test_what_is_no_file_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    particles, pipe = tmp_path / "particles.csv", tmp_path / "pipe"
+    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    os.mkfifo(pipe)
+    for out, message in ((str(pipe), "was not written by civa"), ("", "names no file")):
+        assert main(["split", "--particles", str(particles), "--out", out]) == 1
+        assert message in capsys.readouterr().err
+    assert pipe.is_fifo()
+
+
 def test_a_stage_leaves_a_record_beside_its_products(tmp_path: Path) -> None:
     folder = tmp_path / "a b; 'c' é"  # paths reach the stage as they are
     folder.mkdir()

@@ -120,7 +120,7 @@ class Boxes:
         path, member = self.file(number, "path")
         try:
             shape, voxel_size = _look(path, member, self._override)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise self._error(number, str(error)) from error
         if len(set(shape)) != 1:
             expected = "a cube"
@@ -175,7 +175,7 @@ class Boxes:
         chosen = self._cell(number, "mask_label")
         try:
             values = _values(path, member, 1.0)
-            found = understand(values, label=float(chosen) if chosen else None)
+            found = understand(values, label=_label(chosen) if chosen else None)
         except ValueError as error:
             remedy = "leave the mask's cell blank, or correct it"
             raise self._error(number, f"the mask {path.name}: {error}", "", remedy) from error
@@ -298,6 +298,14 @@ def _values(path: Path, member: int | None, voxel_size_angstrom: float | None) -
     if not np.isfinite(values).all():
         raise ValueError(f"{path} holds NaN or infinite voxels: clean it before importing it")
     return values
+
+
+def _label(text: str) -> float:
+    """Return the value of a cell ``mask_label``."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"mask_label is '{text}', expected the number of a label") from error
 
 
 def _other_size(mask: Path, voxel_size_angstrom: float) -> str:

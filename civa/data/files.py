@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     import pandas as pd  # slow to import: not for those who only read JSON
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` as the home folder.
+
+    Raises
+    ------
+    ValueError
+        If there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path} begins with '~' and the name of no user: correct it") from error
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes ``path`` only when the block succeeds.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd  # imported where tables are read: it is slow, and plans of jobs read none
 
 LARGEST_DEFOCUS_UM = 20  # more is none that a tomogram is taken at
+SMALLEST_DEFOCUS_UM = 0.05  # less is what a number of µm looks like that was taken for Å
 TILTS = ("tilt_min_deg", "tilt_max_deg")
 AXIS, STATE, DEFOCUS = "tilt_axis_deg", "ctf_state", "defocus_um"
 LARGEST_DEG = 90
@@ -47,15 +48,18 @@ def read_defocus(particles: "pd.DataFrame") -> NDArray[np.float64] | None:
     if DEFOCUS not in particles:
         return None
     values = pd.to_numeric(particles[DEFOCUS], errors="coerce").to_numpy(dtype=np.float64)
-    is_wrong = ~((values > 0) & (values < LARGEST_DEFOCUS_UM))
+    is_wrong = ~((values >= SMALLEST_DEFOCUS_UM) & (values < LARGEST_DEFOCUS_UM))
     wrong = particles["id"][is_wrong].tolist()
     if wrong:
         found = particles[DEFOCUS][is_wrong].iloc[0]
         in_angstrom = (values[is_wrong] >= 100 * LARGEST_DEFOCUS_UM).all()
         remedy = "divide by 10,000, since they look like Å" if in_angstrom else "correct it"
+        if ((values[is_wrong] > 0) & (values[is_wrong] < SMALLEST_DEFOCUS_UM)).all():
+            remedy = "multiply by 10,000, since they look like µm in a column of Å"
         raise ValueError(
-            f"defocus_um must be a number of µm above 0 and below {LARGEST_DEFOCUS_UM}, underfocus "
-            f"positive; it is not for ids {wrong[:5]} ({found}): {remedy}, or leave the column out"
+            f"defocus_um must be a number of µm from {SMALLEST_DEFOCUS_UM} to "
+            f"{LARGEST_DEFOCUS_UM}, underfocus positive; it is not for ids {wrong[:5]} ({found}): "
+            f"{remedy}, or leave the column out"
         )
     return values
 

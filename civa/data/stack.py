@@ -226,7 +226,8 @@ def write_batches(
     """
     stored = np.dtype(np.int8 if np.dtype(dtype) == np.bool_ else dtype)
     if stored not in WRITABLE:
-        raise ValueError(f"{path}: cannot store {stored} in MRC: use int8, float16 or float32")
+        kinds = ", ".join(map(str, WRITABLE))
+        raise ValueError(f"{path}: cannot store {stored} in MRC: use one of {kinds}")
     with replacing(path) as temporary:
         with mrcfile.new_mmap(temporary, shape, mrc_mode=mode_from_dtype(stored)) as mrc:
             mrc.header.ispg = VOLUME_STACK

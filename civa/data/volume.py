@@ -18,7 +18,7 @@ from civa.data.mrc import as_zyx
 
 logger = logging.getLogger(__name__)
 
-WRITABLE = tuple(np.dtype(kind) for kind in (np.int8, np.float16, np.float32))
+WRITABLE = tuple(np.dtype(kind) for kind in (np.int8, np.int16, np.float16, np.float32))
 SMALLEST_VOXEL_ANGSTROM = 0.5  # a smaller header value is a missing or mistaken one
 
 
@@ -32,7 +32,9 @@ def write_volume(path: Path, volume: NDArray, *, voxel_size_angstrom: float) -> 
     """
     data = volume.astype(np.int8) if volume.dtype == np.bool_ else volume
     if data.dtype not in WRITABLE:
-        raise ValueError(f"{path}: cannot store {data.dtype} in MRC: use int8, float16 or float32")
+        raise ValueError(
+            f"{path}: cannot store {data.dtype} in MRC: use int8, int16, float16 or float32"
+        )
     with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
         mrc.set_data(np.ascontiguousarray(data))
         mrc.set_volume()

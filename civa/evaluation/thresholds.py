@@ -88,8 +88,8 @@ LIMITS = {
         *("test images named correctly, mean over classes", "%", 80, 40),
         "maps show what the classifier looks at: one that guesses looks at nothing; limits are "
         "shares of the way from guessing to perfect",
-        "raise classifier.epochs; use classifier.architecture: gap, which learns where cnn1 "
-        "stays at chance; check labels, and that protein is bright (invert_contrast)",
+        "raise classifier.epochs, unless it has converged; add volumes; check labels, and that "
+        "protein is bright (invert_contrast)",
     ),
     "worst_class": Limit(
         *("test images named correctly, worst class", "%", 60, 30),

@@ -11,6 +11,7 @@ from civa.data.imaging import AXIS, STATE, TILTS
 from civa.data.volume import standardize
 from civa.inspection.contrast import Contrast, contrast_of
 from civa.inspection.geometry import Geometry, box_power, geometry_of
+from civa.inspection.gold import GoldEvidence
 from civa.optics import STATES, TiltRange
 from civa.tomograms.tilt_angles import TiltSeries
 
@@ -72,6 +73,8 @@ class Observed:
         Tilts that a table of boxes states; None where it states none.
     labels
         What programs have written into the header, a line each.
+    gold
+        What beads of gold tell; None where there are none, or nobody looked.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Observed:
     series: TiltSeries | None = None
     listed: TiltRange | None = None
     labels: Sequence[str] = ()
+    gold: GoldEvidence | None = None
 
 
 def check_stated_once(table: pd.DataFrame, stated: Stated) -> None:

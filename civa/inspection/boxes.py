@@ -18,6 +18,7 @@ from civa.inspection.acquisition import MeanBox, Observed, Stated, check_stated_
 from civa.inspection.contrast import TELLING, Contrast, contrast_of
 from civa.inspection.inspection import EXAMPLES, Inspection, spread_rows
 from civa.inspection.properties import check_acquisition
+from civa.tomograms.empty_places import EMPTY
 
 
 def inspect_boxes(
@@ -58,6 +59,7 @@ def inspect_boxes(
     readable = [number for number in there if _tried(found, source.check_geometry, number)]
     examples, masks = _read(found, source, rows, readable, deep=deep)
     counts = rows["class"].value_counts(sort=False)
+    found.volumes = len(rows)
     found.summary = (
         f"{len(rows)} volumes, {len(counts)} classes ({', '.join(map(str, counts))}), "
         f"{source.edge}³ at {source.stored.voxel_size_angstrom:g} Å, {masks} with masks"
@@ -105,9 +107,9 @@ def turn_bright(
     invert
         Whether protein is said to be dark; None where nothing is said.
     """
-    if not examples:
+    if not set(examples) - {EMPTY}:
         return
-    boxes = np.concatenate(list(examples.values()))
+    boxes = np.concatenate([some for name, some in examples.items() if name != EMPTY])
     contrast = contrast_of(boxes.mean(axis=0, dtype=np.float64))
     is_dark = contrast.is_dark and contrast.is_told if invert is None else invert
     found.examples = {name: -some if is_dark else some for name, some in examples.items()}

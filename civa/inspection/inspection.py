@@ -50,6 +50,8 @@ class Inspection:
         All that is wrong or strange.
     summary
         In a sentence: volumes, classes, boxes.
+    volumes
+        How many boxes there will be.
     examples
         Class -> some of its boxes (m, d, h, w), mean 0 and standard deviation 1, protein bright.
     views
@@ -58,6 +60,7 @@ class Inspection:
 
     findings: list[Finding] = field(default_factory=list)
     summary: str = ""
+    volumes: int = 0
     examples: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     views: list[TomogramView] = field(default_factory=list)
 

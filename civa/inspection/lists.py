@@ -26,6 +26,7 @@ from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 VIEWS = 3  # tomograms in a picture
 PLANES = 5  # of a slice: their mean shows particles that one hides in noise
+MOST_BEYOND = 0.1  # share of boxes that are left out without a warning
 PARTS = 3  # of a split: each needs a tomogram of its own
 
 
@@ -109,6 +110,7 @@ def inspect_positions(
             remedy = "choose a smaller box, or edges: pad, or leave the classes out"
             found.findings.append(Finding("error", source, value, "", remedy))
     counts = cut["class"].value_counts(sort=False)
+    found.volumes = len(cut)
     found.summary = (
         f"{len(table)} particles in {len(files)} tomogram{'s' * (len(files) > 1)}, "
         f"{len(cut)} boxes of {cutting.box_voxels}³ at {size:g} Å, {len(counts)} classes "
@@ -118,7 +120,8 @@ def inspect_positions(
     few, of_class = (int(sources.iloc[0]), sources.index[0]) if len(sources) else (PARTS, "")
     if few < PARTS:
         several = "one tomogram" if few == 1 else f"{few} tomograms"
-        value = f"the particles of class '{of_class}' come from {several}"
+        whose = "all classes" if len(files) < PARTS else f"class '{of_class}'"
+        value = f"the particles of {whose} come from {several}"
         expected = f"{PARTS} or more, so that training, validation and test share none"
         remedy = "scores will be flattering, since boxes of one tomogram are in all parts"
         found.findings.append(Finding("warning", source, value, expected, remedy))
@@ -164,12 +167,15 @@ def _positions(
         expected = f"within {extent.voxels.tolist()} voxels of {extent.voxel_size_angstrom:g} Å"
         remedy = "state list_voxel_size_angstrom, or give the tomogram that was picked in"
         first = table[~inside].iloc[0]
-        at = source.with_name(str(first["list"])) if "list" in table else source
+        at = source / str(first["list"]) if "list" in table and source.is_dir() else source
         found.findings.append(Finding(severity, at, value, expected, remedy, id=str(first["id"])))
     if (beyond := int((inside & ~placed.whole).sum())) > 0:
-        value = f"{beyond} boxes reach beyond tomogram '{name}'"
+        value = f"{beyond} of {len(table)} boxes reach beyond tomogram '{name}'"
         what = "they are padded" if cutting.pad else "they are left out (edges: pad keeps them)"
-        found.findings.append(Finding("advice", source, value, "", what))
+        severity = "warning" if beyond > MOST_BEYOND * len(table) and not cutting.pad else "advice"
+        if beyond > len(table) / 2:
+            what += "; so many are a sign of a wrong unit, state list_voxel_size_angstrom"
+        found.findings.append(Finding(severity, source, value, "", what))
     return placed.kept(pad=cutting.pad)
 
 

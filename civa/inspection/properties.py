@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from civa.data.findings import Finding
@@ -12,7 +13,9 @@ from civa.data.imaging import AXIS, DEFOCUS, STATE, TILTS
 from civa.inspection.acquisition import Observed, Stated
 from civa.inspection.contrast import TELLING, Contrast
 from civa.inspection.geometry import Geometry
-from civa.optics import PHASE_FLIPPED, RAW, TiltRange
+from civa.inspection.gold import LARGEST_MISFIT, GoldEvidence
+from civa.inspection.gold import TELLING as TELLING_GOLD
+from civa.optics import PHASE_FLIPPED, RAW, STATES, TiltRange
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +27,7 @@ AXIS_TOLERANCE_DEG = 10.0  # a tilt axis is measured to 2 degrees where there is
 PHASE_FLIPPING = "ctfphaseflip:"
 DARK, BRIGHT = "dark", "bright"
 SOURCES = ("stated", "file", "measured", "assumed")
+EXPECTED = {"contrast": f"{DARK} or {BRIGHT}", STATE: ", ".join(STATES)}
 NEEDED = (*TILTS, AXIS, "contrast")  # to cut boxes out of a tomogram, and to average them
 
 
@@ -74,6 +78,12 @@ def properties(
         _ctf_state(observed, stated),
         *_defocus(observed),
     ]
+
+
+def tilts_of(observed: Observed, stated: Stated) -> TiltRange:
+    """Return the tilts of a tomogram: as stated, else of a file, else as voxels show them."""
+    first, last = (float(one.value) for one in _tilts(observed, stated))
+    return TiltRange(first, last, float(_axis(observed, stated).value))
 
 
 def _tilts(observed: Observed, stated: Stated) -> list[Property]:
@@ -159,7 +169,10 @@ def _ctf_state(observed: Observed, stated: Stated) -> Property:
         return Property(observed.name, STATE, stated.ctf_state, "stated", "as stated")
     if label := _phase_flipping(observed):
         return Property(observed.name, STATE, PHASE_FLIPPED, "file", f"header: {label}")
-    confidence = "none: voxels do not tell it"
+    gold = observed.gold
+    if gold is not None and gold.is_told:
+        return Property(observed.name, STATE, gold.state, "measured", _of_gold(gold))
+    confidence = "none: no gold tells it" if gold is None else f"none: {_of_gold(gold)}"
     return Property(observed.name, STATE, RAW, "assumed", confidence)
 
 
@@ -169,9 +182,18 @@ def _phase_flipping(observed: Observed) -> str:
     return next(labels, "")
 
 
+def _of_gold(gold: GoldEvidence) -> str:
+    figures = f"margin {gold.margin:.1f} ({TELLING_GOLD:g} are asked), misfit {gold.misfit:.1f}"
+    return f"{gold.beads} beads of gold, {figures} ({LARGEST_MISFIT:g} at most)"
+
+
 def _defocus(observed: Observed) -> list[Property]:
     if observed.series is None or observed.series.defocus_um is None:
-        return []
+        if observed.gold is None or not observed.gold.is_told:
+            return []
+        value = f"{observed.gold.defocus_um:.1f}"
+        confidence = f"to 0.5 µm; {_of_gold(observed.gold)}"
+        return [Property(observed.name, DEFOCUS, value, "measured", confidence)]
     value = f"{observed.series.defocus_um:.2f}"
     confidence = "median of the tilts up to 30 degrees"
     return [Property(observed.name, DEFOCUS, value, "file", confidence)]
@@ -210,12 +232,16 @@ def check_acquisition(source: Path, observed: Observed, stated: Stated) -> list[
 
 
 def _check_ctf_state(source: Path, observed: Observed, stated: Stated) -> list[Finding]:
-    label = _phase_flipping(observed)
-    if not label or stated.ctf_state != RAW:
-        return []
-    value = f"the header of tomogram '{observed.name}' says '{label}'"
-    remedy = f"correct ctf_state ({PHASE_FLIPPED}), or leave it out"
-    return [Finding("warning", source, value, f"{RAW}, as stated", remedy)]
+    label, gold, findings = _phase_flipping(observed), observed.gold, list[Finding]()
+    remedy = "correct ctf_state, or leave it out"
+    said = f"{stated.ctf_state}, as stated"
+    if label and stated.ctf_state == RAW:
+        value = f"the header of tomogram '{observed.name}' says '{label}'"
+        findings.append(Finding("warning", source, value, said, remedy))
+    if gold is not None and gold.is_told and stated.ctf_state not in (None, gold.state):
+        value = f"gold in tomogram '{observed.name}' looks {gold.state} ({_of_gold(gold)})"
+        findings.append(Finding("warning", source, value, said, remedy))
+    return findings
 
 
 def _check_tilts(source: Path, observed: Observed, stated: Stated) -> list[Finding]:
@@ -237,15 +263,17 @@ def _check_tilts(source: Path, observed: Observed, stated: Stated) -> list[Findi
     axis = float(_axis(observed, stated).value)
     first, last = geometry.tilts_about(axis)
     value = (
-        f"tomogram '{name}' was tilted from {first:.0f} to {last:.0f}° about an axis "
-        f"{geometry.axis_deg:.0f}° from y (measured, to 3°)"
+        f"the voxels of tomogram '{name}' show tilts from {first:.0f} to {last:.0f}° about an axis "
+        f"{geometry.axis_deg:.0f}° from y (to 3°)"
     )
     apart = max(abs(taken[0] - first), abs(taken[1] - last))
     turned = abs((axis - geometry.axis_deg + 90) % 180 - 90)
     if apart > TOLERANCE_DEG or turned > AXIS_TOLERANCE_DEG:
-        said = f"{taken[0]:g} to {taken[1]:g}° about {axis:g}°"
+        said = f"{taken[0]:.1f} to {taken[1]:.1f}° about {axis:.1f}°"
         remedy = "correct tilt_range_deg, tilt_axis_deg or the tilt files, or leave them out"
         return [Finding("warning", source, value, f"{said}, as stated", remedy)]
+    if _tilts(observed, stated)[0].source != "measured":
+        value += f"; {taken[0]:.1f} to {taken[1]:.1f}° about {axis:.1f}° is used, as stated"
     return [Finding("advice", source, value)]
 
 
@@ -295,6 +323,13 @@ def read_properties(path: Path, names: Iterable[str]) -> dict[str, dict[str, str
             f"{path} has no column {sorted(missing)}: it holds {list(table.columns)}; rerun "
             "'measure-tomograms'"
         )
+    wrong = table[~table.apply(_is_sound, axis=1)]
+    if len(wrong):
+        row = wrong.iloc[0]
+        raise ValueError(
+            f"{path}, line {wrong.index[0] + 2}: {row['quantity']} is '{row['value']}', expected "
+            f"{EXPECTED.get(row['quantity'], 'a number')}: correct it"
+        )
     found = values_of(table)
     for name in names:
         lacking = [one for one in NEEDED if one not in found.get(name, {})]
@@ -303,6 +338,16 @@ def read_properties(path: Path, names: Iterable[str]) -> dict[str, dict[str, str
                 f"{path} does not state {lacking} of tomogram '{name}': rerun 'measure-tomograms'"
             )
     return found
+
+
+def _is_sound(row: pd.Series) -> bool:
+    """Whether a quantity has a value that it can have, or none."""
+    quantity, value = row["quantity"], row["value"]
+    if quantity == "contrast":
+        return value in (DARK, BRIGHT, "")
+    if quantity == STATE:
+        return value in (*STATES, "")
+    return not value or bool(np.isfinite(pd.to_numeric(value, errors="coerce")))
 
 
 def with_acquisition(

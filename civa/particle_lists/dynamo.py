@@ -34,12 +34,26 @@ def is_table(head: str) -> bool:
     return True
 
 
+def word_in_table(head: str) -> str | None:
+    """Return a word in the first line of what is else a table; None where there is none."""
+    words = next((line.split() for line in head.splitlines() if line.strip()), [])
+    odd = [word for word in words if not word.replace(".", "").lstrip("+-").isdigit()]
+    return odd[0] if odd and len(words) >= FEWEST_COLUMNS and len(odd) < len(words) / 4 else None
+
+
 def is_index(head: str) -> bool:
     """Tell by its beginning whether a text maps numbers to files of tomograms."""
     lines = [line.split(maxsplit=1) for line in head.splitlines() if line.strip()]
-    return bool(lines) and all(
-        len(words) == 2 and words[0].isdigit() and "." in words[1] and "," not in words[1]
-        for words in lines[:5]
+    return (
+        bool(lines)
+        and all(
+            len(words) == 2
+            and words[0].isdigit()
+            and "." in words[1]
+            and "," not in words[1]
+            and len(words[1].split()) < FEWEST_COLUMNS - 1  # a table, with a word in it
+            for words in lines[:5]
+        )
     )
 
 

@@ -64,6 +64,8 @@ def read_em(path: Path) -> ParticleList:
     ValueError
         If the file is cut short.
     """
+    if path.stat().st_size < EM_HEADER_BYTES:
+        raise ValueError(f"{path} ends within its header: it is cut short; copy it again")
     header, _ = emfile.read(path, header_only=True)
     expected = EM_HEADER_BYTES + 4 * header["xdim"] * header["ydim"] * header["zdim"]
     if path.stat().st_size < expected:

@@ -61,6 +61,10 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], ParticleList]:
         raise ValueError(
             f"{path} looks like a table of Dynamo with commas: write it with blanks between numbers"
         )
+    if (word := dynamo.word_in_table(text)) is not None:
+        raise ValueError(
+            f"{path} looks like a table of Dynamo, but '{word}' is no number: correct it"
+        )
     if dynamo.is_index(text):
         raise ValueError(
             f"{path} maps numbers to tomograms, as Dynamo does, and lists no particles: give it as "

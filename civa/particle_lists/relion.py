@@ -90,7 +90,7 @@ def read(path: Path, blocks: Blocks) -> ParticleList:
             f"{path}, particle {int(wrong.argmax()) + 1}: the pixel size is {unit[wrong][0]:g} Å, "
             "expected more than 0"
         )
-    turned, within, notes = _rotations(path, table)
+    turned, within, notes = _rotations(path, table, dialect)
     pixels, angstrom = _origins(path, table)
     if turned is not None:  # of a box that was cut out turned: its origins are turned with it
         pixels, angstrom = (turned.apply(np.array(one)) for one in (pixels, angstrom))
@@ -237,7 +237,7 @@ def _tomograms(table: pd.DataFrame) -> NDArray[np.str_]:
 
 
 def _rotations(
-    path: Path, table: pd.DataFrame
+    path: Path, table: pd.DataFrame, dialect: str
 ) -> tuple[Rotation | None, Rotation | None, tuple[str, ...]]:
     """Return what turns boxes, what turns references within them, and what is to be said of it.
 
@@ -250,7 +250,8 @@ def _rotations(
         turned = euler_matrix(number_columns(path, table, SUBTOMOGRAM_ANGLES))
     if has(table, ANGLES):
         angles = number_columns(path, table, ANGLES)
-        if (np.abs(angles) > 360).any() or (np.abs(angles[:, 1]) > 180).any():
+        are_large = (np.abs(angles) > 360).any() or (np.abs(angles[:, 1]) > 180).any()
+        if dialect == "WarpTools" and are_large:
             angles = angles / DEGREES_TWICE
             notes = ("angles beyond 360 degrees: taken as degrees that were multiplied by 57.3",)
         within = euler_matrix(angles)

@@ -9,8 +9,9 @@ from civa.pipeline.signatures import Parameter, defaults, signature
 # Verb -> the definitions of the schema that hold its settings.
 SECTIONS = {
     "fetch-structure": ("structures",),
-    "build-template": ("simulation", "structures"),
+    "build-template": ("simulation", "specimen", "structures"),
     "simulate": ("simulation",),
+    "simulate-tomogram": ("specimen",),
     "import": ("import",),
     "list-particles": ("extract",),
     "measure-tomograms": ("extract",),

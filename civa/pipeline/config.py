@@ -15,7 +15,7 @@ import yaml
 
 from civa.data.split import split_counts
 from civa.pipeline import own_data
-from civa.pipeline.schema import SCHEMA, read_schema
+from civa.pipeline.schema import explain, read_schema
 from civa.pipeline.signatures import defaults
 from civa.simulation.phantoms import PHANTOMS
 from civa.simulation.structures import PHANTOM_PREFIX, find_structure
@@ -27,8 +27,9 @@ IMAGING = (  # settings of the simulation that averaging has to know
     *("spherical_aberration_mm", "amplitude_contrast"),
 )
 
-ORIGINS = ("import", "extract", "simulation")  # sections that say where volumes come from
-NO_TEXT = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null")  # yes, off, null and the like
+ORIGINS = ("import", "extract", "simulation", "specimen")  # sections that make volumes
+# What keys may be: text, whole numbers, which are taken as text, and YAML's "<<".
+NAMES = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "merge"))
 BASE = "civa-net"  # the variant that overrides nothing
 
 
@@ -53,8 +54,8 @@ Validator = jsonschema.validators.extend(
 class _Careful(yaml.SafeLoader):
     """Refuses what YAML's readers turn into something else without a word.
 
-    Of a key that stands twice they drop the first, and the keys ``yes``, ``off`` and ``null`` are
-    no text to them.
+    Of a key that stands twice they drop the first, the keys ``yes``, ``off`` and ``null`` are no
+    text to them, and 010 is 8.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -66,12 +67,26 @@ class _Careful(yaml.SafeLoader):
                     problem_mark=key.start_mark,
                 )
             seen.add(key.value)
-            if key.tag in NO_TEXT:
+            if key.tag not in NAMES:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"'{key.value}' is a word of YAML's own and no name: put it in quotes",
+                    problem=f"'{key.value}' is a {key.tag.rpartition(':')[2]} to YAML, and no "
+                    "name: put it in quotes",
                     problem_mark=key.start_mark,
                 )
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Refuse 010, 1_0 and 12:30, which YAML reads as 8, 10 and 750."""
+        number = super().construct_yaml_int(node)
+        if str(number) != node.value.removeprefix("+"):
+            raise yaml.constructor.ConstructorError(
+                problem=f"{node.value} is {number} to YAML: write that, or put it in quotes",
+                problem_mark=node.start_mark,
+            )
+        return number
+
+
+_Careful.add_constructor("tag:yaml.org,2002:int", _Careful.construct_yaml_int)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -96,9 +111,11 @@ def read(path: Path) -> Any:
         If the file is missing, is no YAML, or has a key twice or one that is no name; with its
         line.
     """
+    if not path.is_file():
+        raise ValueError(f"the configuration {path} does not exist: 'civa init' writes one")
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Careful)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         message = " ".join(str(error).split())
         raise ValueError(f"{path} is not a readable YAML file ({message})") from error
 
@@ -116,7 +133,7 @@ def check(config: Any, *, source: str = "config.yaml") -> None:
     first = jsonschema.exceptions.best_match(errors)
     if first is not None:
         where = ".".join(str(step) for step in first.absolute_path) or "top level"
-        raise ValueError(f"{source}, {where}: {first.message}; see {SCHEMA.name} for the keys")
+        raise ValueError(f"{source}, {where}: {explain(first)}")
     for dataset in config["datasets"]:
         try:
             _check_dataset(config, dataset)
@@ -161,11 +178,16 @@ def _check_dataset(config: Config, dataset: str) -> None:
     if abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(f"split.fractions {fractions} add up to {sum(fractions):g}, expected 1")
     origins = [name for name in ORIGINS if name in _overrides(config, dataset)]
+    if own_data.is_specimen(config, dataset):
+        origins = [name for name in origins if name != "extract"]  # it says how boxes are cut
     if len(origins) > 1:
         both = " and ".join(f"'{name}'" for name in origins)
         raise ValueError(f"has both {both}: volumes come from one of them")
     if own_data.is_own(config, dataset):
         own_data.check(config, dataset)
+        return
+    if own_data.is_specimen(config, dataset):
+        _check_specimen(config, dataset)
         return
     values = simulation(config, dataset)
     for key in ("classes", "per_class", "snr"):
@@ -203,6 +225,24 @@ def _check_dataset(config: Config, dataset: str) -> None:
         raise ValueError(f"defocus_um [{low}, {high}]: expected the smaller value first")
     for name, count in counts.items():
         split_counts(count, fractions, name=name)
+    for structure in structures(config, dataset):
+        _check_structure(config, structure)
+
+
+def _check_specimen(config: Config, dataset: str) -> None:
+    values = specimen(config, dataset)
+    first, last, step = values["tilts_deg"]
+    if not (first < last and step > 0):
+        raise ValueError(
+            f"specimen.tilts_deg is {[first, last, step]}: expected the first and last tilt, and "
+            "the step between tilts, as -60, 60 and 3"
+        )
+    low, high = values["defocus_um"]
+    if low > high:
+        raise ValueError(f"specimen.defocus_um [{low}, {high}]: expected the smaller value first")
+    given = sorted({"lists", "tomograms", "instances"} & set(settings(config, "extract", dataset)))
+    if given:
+        raise ValueError(f"extract.{given[0]} says nothing of simulated tomograms: leave it out")
     for structure in structures(config, dataset):
         _check_structure(config, structure)
 
@@ -252,6 +292,9 @@ def volume_count(config: Config, dataset: str) -> int:
     """Return how many volumes a data set has, before any is there."""
     if own_data.is_own(config, dataset):
         return own_data.volume_count(config, dataset)
+    if own_data.is_specimen(config, dataset):
+        values = specimen(config, dataset)
+        return len(values["classes"]) * int(values["copies"]) * int(values["tomograms"])
     return sum(volumes_per_class(settings(config, "simulation", dataset)).values())
 
 
@@ -259,20 +302,26 @@ def box_voxels(config: Config, dataset: str) -> int:
     """Return the edge of a data set's boxes, before any is there."""
     if own_data.is_own(config, dataset):
         return own_data.box_voxels(config, dataset)
+    if own_data.is_specimen(config, dataset):
+        return int((defaults("extract") | settings(config, "extract", dataset))["box_voxels"])
     return int(simulation(config, dataset)["box_voxels"])
 
 
 def targets(config: Config, dataset: str) -> list[str]:
     """List the structures that the classes of a simulated data set show, each once."""
-    shown = settings(config, "simulation", dataset)["classes"].values()
+    section = "specimen" if own_data.is_specimen(config, dataset) else "simulation"
+    shown = settings(config, section, dataset)["classes"].values()
     several = [[one] if isinstance(one, str) else one for one in shown]
     return list(dict.fromkeys(name for names in several for name in names))
 
 
 def structures(config: Config, dataset: str) -> list[str]:
     """List the structures that a simulated data set needs, each once."""
-    distractors = simulation(config, dataset)["distractors"]
-    return list(dict.fromkeys([*targets(config, dataset), *distractors]))
+    if own_data.is_specimen(config, dataset):
+        others = specimen(config, dataset)["others"]
+    else:
+        others = simulation(config, dataset)["distractors"]
+    return list(dict.fromkeys([*targets(config, dataset), *others]))
 
 
 def settings(
@@ -293,6 +342,17 @@ def settings(
 def simulation(config: Config, dataset: str) -> dict[str, Any]:
     """Return the settings of a data set's simulation; what the file leaves out, by its default."""
     return defaults("simulate") | settings(config, "simulation", dataset)
+
+
+def specimen(config: Config, dataset: str) -> dict[str, Any]:
+    """Return the settings of simulated tomograms; what the file leaves out, by its default."""
+    return {"tomograms": 1} | defaults("simulate-tomogram") | settings(config, "specimen", dataset)
+
+
+def tomogram_names(config: Config, dataset: str) -> list[str]:
+    """Return the names of a data set's simulated tomograms."""
+    count = int(specimen(config, dataset)["tomograms"])
+    return [f"tomogram_{number}" for number in range(1, count + 1)]
 
 
 def command_flags(values: Mapping[str, Any]) -> str:

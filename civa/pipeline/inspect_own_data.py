@@ -35,7 +35,14 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
     fractions = (defaults("split") | settings(values, "split", dataset))["fractions"]
     origin = "import" if own_data.is_imported(values, dataset) else "extract"
     told = settings(values, origin, dataset)
-    first = own_data.table(values, dataset) if origin == "import" else Path()
+    try:
+        first = (
+            own_data.table(values, dataset)
+            if origin == "import"
+            else own_data.lists(values, dataset)[0]
+        )
+    except ValueError as error:
+        return Inspection([Finding("error", Path(origin), str(error))])
     try:
         stated = stated_of(
             told.get("tilt_range_deg"),
@@ -53,7 +60,6 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
                 deep=deep,
             )
         lists = own_data.lists(values, dataset)
-        first = lists[0]
         classes: list[str | None] = [*own_data.list_classes(values, dataset)]
         files = own_data.tomograms(values, dataset)
         tilt_files = own_data.tilt_files(values, dataset)
@@ -70,7 +76,8 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
         tilt_files=tilt_files,
         pad=told.get("edges") == "pad",
     )
-    source = first if len(lists) == 1 else Path(os.path.commonpath([p.parent for p in lists]))
+    folders = [path.parent.absolute() for path in lists]
+    source = first if len(lists) == 1 else Path(os.path.commonpath(folders))
     return inspect_positions(
         source, positions, by_name(files), cutting, fractions=fractions, deep=deep
     )
@@ -95,16 +102,16 @@ def summary(values: Mapping[str, Any], dataset: str) -> str:
     return found.summary
 
 
-def reading(values: Mapping[str, Any], dataset: str, files: list[Path]) -> Reading:
+def reading(config: Mapping[str, Any], dataset: str, files: list[Path]) -> Reading:
     """Return how the configuration says that particle lists are to be read."""
-    told = settings(values, "extract", dataset)
+    told = settings(config, "extract", dataset)
     stated = (told.get("class_values") or {}).items()
     asked = {name: told[name] for name in READING if told.get(name) is not None}
     return Reading.of(
         files,
-        own_data.tomogram_table(values, dataset),
-        {name: several if isinstance(several, list) else [several] for name, several in stated},
-        own_data.tomogram_files(values, dataset),
+        own_data.tomogram_table(config, dataset),
+        {str(name): values if isinstance(values, list) else [values] for name, values in stated},
+        own_data.tomogram_files(config, dataset),
         unit_angstrom=told.get("list_voxel_size_angstrom"),
         **asked,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from civa.data.files import read_json
+from civa.data.files import expanded, read_json
 from civa.data.particles import MEMBER, read_particles
 from civa.pipeline.provenance import record_path
 
@@ -26,9 +26,15 @@ def is_imported(config: Config, dataset: str) -> bool:
     return "import" in (config["datasets"][dataset] or {})
 
 
+def is_specimen(config: Config, dataset: str) -> bool:
+    """Tell whether a data set is cut from simulated tomograms."""
+    return "specimen" in (config["datasets"][dataset] or {})
+
+
 def is_extracted(config: Config, dataset: str) -> bool:
     """Tell whether a data set is cut from the user's own tomograms."""
-    return "extract" in (config["datasets"][dataset] or {})
+    own = config["datasets"][dataset] or {}
+    return "extract" in own and not is_specimen(config, dataset)
 
 
 def is_own(config: Config, dataset: str) -> bool:
@@ -38,7 +44,7 @@ def is_own(config: Config, dataset: str) -> bool:
 
 def table(config: Config, dataset: str) -> Path:
     """Return the table of the user's own boxes."""
-    return Path(config["datasets"][dataset]["import"]["table"]).expanduser()
+    return expanded(config["datasets"][dataset]["import"]["table"])
 
 
 def listed_files(boxes: Path) -> list[Path]:
@@ -65,8 +71,8 @@ def _lists(config: Config, dataset: str) -> list[tuple[Path, str | None]]:
     asked = config["datasets"][dataset]["extract"]["lists"]
     if isinstance(asked, Mapping):
         named = [(path, str(name)) for name, files in asked.items() for path in _several(files)]
-        return [(Path(path).expanduser(), name) for path, name in named]
-    return [(Path(path).expanduser(), None) for path in _several(asked)]
+        return [(expanded(path), name) for path, name in named]
+    return [(expanded(path), None) for path in _several(asked)]
 
 
 def lists_by_class(given: Sequence[str]) -> dict[str, list[str]] | list[str]:
@@ -77,7 +83,7 @@ def lists_by_class(given: Sequence[str]) -> dict[str, list[str]] | list[str]:
     ValueError
         If some name a class and others do not.
     """
-    is_file = [Path(one).expanduser().exists() for one in given]  # '=' may stand in its path
+    is_file = [expanded(one).exists() for one in given]  # '=' may stand in its path
     pairs = [
         (one, "", "") if there else one.partition("=")
         for one, there in zip(given, is_file, strict=True)
@@ -95,7 +101,7 @@ def lists_by_class(given: Sequence[str]) -> dict[str, list[str]] | list[str]:
 def tomogram_table(config: Config, dataset: str) -> Path | None:
     """Return the table of the tomograms' sizes before binning, if one is given."""
     path = config["datasets"][dataset]["extract"].get("tomogram_table")
-    return None if path is None else Path(path).expanduser()
+    return None if path is None else expanded(path)
 
 
 def tomograms(config: Config, dataset: str) -> list[Path]:
@@ -127,10 +133,12 @@ def tomogram_files(config: Config, dataset: str) -> dict[str, str]:
     own = config["datasets"][dataset]["extract"]
     stated = own.get("tomogram_files") or {}
     if isinstance(stated, Mapping):
+        for file in stated.values():
+            check_name(str(file))
         return {str(name): str(file) for name, file in stated.items()}
     from civa.particle_lists.dynamo import read_index  # pandas: not for other plans
 
-    index = Path(stated).expanduser()
+    index = expanded(stated)
     if not index.is_file():
         raise ValueError(f"extract.tomogram_files {index} does not exist: put Dynamo's index there")
     named = {name for path in lists(config, dataset) for name in _particles(path).tomograms}
@@ -163,7 +171,7 @@ def _named(
     from civa.tomograms.names import tomograms_of  # pandas: not for other plans
 
     there = _files("tomograms", given, TOMOGRAM_ENDINGS)
-    files = {name: Path(file).expanduser() for name, file in stated}
+    files = {name: expanded(file) for name, file in stated}
     found: dict[Path, None] = {}
     unknown = set(files)
     for path in particle_lists:
@@ -176,6 +184,12 @@ def _named(
             "write names as the lists do"
         )
     return tuple(found)
+
+
+def instances(config: Config, dataset: str) -> list[Path]:
+    """Return the maps of whose voxel is whose; none where none are given."""
+    given = config["datasets"][dataset]["extract"].get("instances")
+    return [] if given is None else _files("instances", _several(given), TOMOGRAM_ENDINGS)
 
 
 def tilt_files(config: Config, dataset: str) -> list[Path]:
@@ -201,7 +215,7 @@ def _files(key: str, given: Iterable[str], endings: Sequence[str]) -> list[Path]
     """
     found: dict[Path, None] = {}
     for text in given:
-        path = Path(text).expanduser()
+        path = expanded(text)
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if _ends(file, endings))
         elif path.exists():
@@ -286,6 +300,9 @@ def check(config: Config, dataset: str) -> None:
             raise ValueError(f"import.table {path} does not exist: put the particle table there")
         return
     own = config["datasets"][dataset]["extract"]
+    missing = sorted({"lists", "tomograms"} - set(own))
+    if missing:
+        raise ValueError(f"extract.{missing[0]} is missing: name the user's files there")
     if list_classes(config, dataset) and ("class_values" in own or "class_column" in own):
         raise ValueError(
             "extract.lists names the class of every list, so that class_values and class_column "
@@ -345,6 +362,11 @@ def check_name(name: str) -> None:
     """
     if "{" in name or "}" in name:
         raise ValueError(f"{name}: Snakemake takes braces for a pattern; rename it")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="backslashreplace").decode()
+        raise ValueError(f"{shown}: its name is no UTF-8; rename it") from None
     if name.startswith("-"):
         raise ValueError(
             f"{name} begins with '-', as a flag does: rename it, or give its whole path"

@@ -29,6 +29,11 @@ def record_path(product: Path) -> Path:
     return product.with_name(product.name + ".provenance.json")
 
 
+def was_changed(product: Path) -> bool:
+    """Tell whether a product is another than the one whose record lies beside it."""
+    return read_json(record_path(product)).get("sha256") != digest(product)
+
+
 def digests(paths: Iterable[Path]) -> dict[str, str]:
     """Return path -> SHA-256 of the content, for those of ``paths`` that are there."""
     return {str(path): digest(path) for path in paths if path.is_file()}

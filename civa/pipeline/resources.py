@@ -82,6 +82,7 @@ TABLES_MB = 0.01
 # does not grow with the number of volumes, is taken to grow with the box, but for stages that draw.
 COSTS = {
     "simulate": Cost(150, 450, 0.4, 0.06),
+    "simulate_tomogram": Cost(1500, 0, 0, 0),
     "collect": Cost(100, 100, 0.3, 0.003),
     "import_volumes": Cost(100, 100, TABLES_MB, 0.01),
     "measure_tomograms": Cost(150, 200, TABLES_MB, 0.01),

@@ -1,14 +1,28 @@
 """What may stand in a configuration: its keys, and their meaning, units and ranges."""
 
+import difflib
 import functools
 import math
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
 SCHEMA = files("civa.pipeline") / "config.schema.yaml"  # also where the package is installed
+
+TYPES = {
+    "array": "a list, as [a, b]",
+    "object": "keys with values",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
 
 
 @functools.cache
@@ -59,3 +73,18 @@ def range_in_words(entry: Mapping[str, Any]) -> str:
     if "multipleOf" in entry:
         parts.append(f"a multiple of {entry['multipleOf']}")
     return ", ".join(parts)
+
+
+def explain(error: "ValidationError") -> str:
+    """Say in a user's words what is wrong with a value of a configuration."""
+    value, wanted = error.instance, error.validator_value
+    if error.validator == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return f"it is {value!r}, expected {' or '.join(TYPES[kind] for kind in kinds)}"
+    if error.validator == "additionalProperties" and not isinstance(wanted, Mapping):
+        known = list(error.schema["properties"])
+        unknown = next(key for key in value if key not in known)
+        alike = difflib.get_close_matches(str(unknown), known, n=1)
+        meant = f": did you mean '{alike[0]}'?" if alike else ""
+        return f"there is no key '{unknown}' here{meant} (there are {', '.join(known)})"
+    return str(error.message)

@@ -100,7 +100,7 @@ def _results(
             "high": round(high, 2),
             "n": n if score in MEANS else int((per_image["class"] == score).sum()),
             "of": of,
-            "seeds": len(by_seed),
+            "seeds": len(tables),
             "by_seed": " ".join(f"{value:.2f}" for value in values),
             "notes": "; ".join(own),
             "files": " ".join(row.scores for row in finished),

@@ -85,8 +85,8 @@ def _ledger_line(line: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     }
 
 
-def score_tables(layouts: Sequence[Layout]) -> Markup:
-    """Show tables with their notes."""
+def score_tables(layouts: Sequence[Layout], *, are_scored: bool = True) -> Markup:
+    """Show tables with their notes, or say that there is no ground truth to score against."""
     tables = [
         {
             "columns": list(part.table.columns),
@@ -97,7 +97,7 @@ def score_tables(layouts: Sequence[Layout]) -> Markup:
         for part in layouts
         if len(part.table)
     ]
-    return render("tables", tables=tables)
+    return render("tables", tables=tables, are_scored=are_scored)
 
 
 def figures(paths: Iterable[Path]) -> Markup:

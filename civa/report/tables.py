@@ -180,7 +180,10 @@ def _by_class(
         line["class mIoU"] = _ours(lookup.get((*key, "class_miou")), notes, row=seen)
         line["agnostic"] = _ours(lookup.get((*key, "miou_agnostic")), notes, row=seen)
         lines.append(line)
-    title = f"{table.caption}: {_place_title(place, dataset)}"
+    caption = table.caption
+    if dataset is not None and is_own(config, dataset):
+        caption = caption.removesuffix(", simulated")
+    title = f"{caption}: {_place_title(place, dataset)}"
     remarks = _remarks(place, dataset, config, lookup)
     if place:
         remarks.append("class columns: paper / ours")
@@ -296,7 +299,7 @@ def _remarks(place: str | None, dataset: str | None, config: Config, lookup: Loo
     lines = [line for key, line in lookup.items() if key[0] == dataset and key[3] == "miou"]
     n, seeds = (max(int(line[name]) for line in lines) for name in ("n", "seeds"))
     repeats = "1 seed" if seeds == 1 else f"{seeds} seeds"
-    texts = [f"{dataset}: {n} test images with a ground truth, {repeats} finished"]
+    texts = [f"{dataset}: {n or 'no'} test images with a ground truth, {repeats} finished"]
     if place == "real" and not is_own(config, dataset):
         texts.append(f"{dataset} is a simulated stand-in, not the paper's real set")
     return texts

@@ -142,7 +142,7 @@ def _warn(
     if tried:
         logger.warning(
             "%d of %d volumes fitted their average badly (trust below %g, or a score that chance "
-            "would reach); other centres and classes left %d of low trust: look at those",
+            "would reach); after other centres and classes were tried, %d still do (column trust)",
             *(tried, len(doubtful), least, int(doubtful.sum())),
         )
     if mislabelled.any():

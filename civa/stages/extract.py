@@ -1,7 +1,8 @@
 """Tomograms and positions in them -> boxes, their particle table and stacks."""
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ from civa.data.files import write_csv
 from civa.data.findings import raise_errors
 from civa.data.particles import UNANNOTATED, read_particles, with_labels
 from civa.data.stack import write_batches
-from civa.data.volume import standardize
+from civa.data.volume import read_shape, standardize
 from civa.inspection.inspection import rows_by
 from civa.inspection.properties import DARK, read_properties, with_acquisition
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import Extent, number_columns
-from civa.tomograms.boxes import Placed, check_box, cut_box
-from civa.tomograms.names import files_of
+from civa.tomograms.boxes import Placed, check_box, cut_box, cut_instance
+from civa.tomograms.names import by_name, files_of
 from civa.tomograms.tomogram import Tomogram, read_extent, unpacked
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def run(
     positions: Path,
     tomograms: tuple[Path, ...],
     properties: Path,
+    instances: tuple[Path, ...] = (),
     *,
     volumes: Path,
     masks: Path,
@@ -53,10 +55,13 @@ def run(
         Tomograms that the table names, MRC of any mode; also compressed.
     properties
         CSV table of the tomograms, as the stage `measure-tomograms` writes it.
+    instances
+        Whose each voxel is, MRC of labels, named like the tomograms: the number of a particle in
+        its list, 0 for nobody's.  Ground truth, where it is known.
     volumes
         (n, d, h, w) sub-tomograms, MRC stack; mean 0 and standard deviation 1 each.
     masks
-        (n, d, h, w) ground truth, MRC stack of labels; -1 throughout, since there is none.
+        (n, d, h, w) ground truth, MRC stack of labels; -1 throughout where there is none.
     particles
         CSV table of the volumes, a row each: id, class, label, tomogram, position in Å; range and
         axis of the tilts, and CTF state where it is known.
@@ -68,6 +73,12 @@ def run(
     listed = read_particles(positions)
     files = files_of(positions, listed, tomograms)
     extents = {name: read_extent(p, tomogram_voxel_size_angstrom) for name, p in files.items()}
+    truths = _truths(instances, extents)
+    if truths and listed["list"].nunique() > listed["tomogram"].nunique():
+        raise ValueError(
+            f"{positions}: a tomogram has several lists, so that the numbers of their particles do "
+            "not tell whose a voxel is: give one list per tomogram, or no instances"
+        )
     size = voxel_size_angstrom or extents[listed["tomogram"].iloc[0]].voxel_size_angstrom
     kept = _inside(positions, listed, extents, box_voxels, size, pad=edges == "pad")
     table = with_labels(listed[kept].reset_index(drop=True))
@@ -79,16 +90,58 @@ def run(
         write_batches(masks, shape, np.int8, voxel_size_angstrom=size) as labels,
     ):
         for name, rows in rows_by(table, "tomogram").items():
-            with unpacked(files[name], volumes.parent) as plain:
+            with contextlib.ExitStack() as opening:
+                plain = opening.enter_context(unpacked(files[name], volumes.parent))
                 opened = Tomogram.open(plain, voxel_size_angstrom=tomogram_voxel_size_angstrom)
                 sign = -1 if known[name]["contrast"] == DARK else 1
                 centres = _centres(positions, table.iloc[rows], opened.voxel_size_angstrom)
+                truth = None
+                if name in truths:
+                    plain = opening.enter_context(unpacked(truths[name], volumes.parent))
+                    truth = Tomogram.open(plain, voxel_size_angstrom=opened.voxel_size_angstrom)
                 for row, centre in zip(rows, centres, strict=True):
                     cut = cut_box(opened, centre, box_voxels, size)
                     raise_errors(check_box(files[name], str(table["id"].iloc[row]), cut))
                     boxes[row : row + 1] = sign * standardize(cut[None])
-                    labels[row : row + 1] = np.full((1, *cut.shape), UNANNOTATED, dtype=np.int8)
+                    particle = table.iloc[row]
+                    labels[row : row + 1] = _labelled(truth, particle, centre, box_voxels, size)
     write_csv(particles, with_acquisition(table, table["tomogram"].tolist(), known))
+
+
+def _labelled(
+    truth: Tomogram | None,
+    particle: pd.Series,
+    centre: NDArray[np.float64],
+    box_voxels: int,
+    size: float,
+) -> NDArray[np.int8]:
+    """Return the labels (1, d, h, w) of a particle's box; -1 throughout where nobody knows."""
+    if truth is None or not particle["number"]:  # of a place without a particle
+        return np.full((1, *(box_voxels,) * 3), UNANNOTATED, dtype=np.int8)
+    inside = cut_instance(truth, int(particle["number"]), centre, box_voxels, size)
+    return np.where(inside, particle["label"], 0).astype(np.int8)[None]
+
+
+def _truths(instances: Sequence[Path], extents: Mapping[str, Extent]) -> dict[str, Path]:
+    """Return the map of instances of every tomogram that has one.
+
+    Raises
+    ------
+    ValueError
+        If one is of no tomogram, or has another shape than its tomogram.
+    """
+    found = by_name(instances)
+    for name, path in found.items():
+        if name not in extents:
+            raise ValueError(
+                f"{path} is named like no tomogram of the lists, which are {sorted(extents)[:5]}: "
+                "name maps of instances like their tomograms"
+            )
+        shape = read_shape(path)
+        expected = tuple(extents[name].voxels[::-1].tolist())
+        if shape != expected:
+            raise ValueError(f"{path} has {shape} voxels: expected {expected}, as its tomogram")
+    return found
 
 
 def _check_classes(listed: pd.DataFrame, table: pd.DataFrame) -> None:

@@ -38,6 +38,7 @@ from civa.inspection.properties import (
     with_acquisition,
 )
 from civa.optics import TiltRange
+from civa.pipeline.publishing import PRIVATE
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def run(
     _say_edge(table, source)
     written, size = (len(source), *(source.edge,) * 3), source.stored.voxel_size_angstrom
     check_stated_once(rows, stated)
+    _check_products(source, (volumes, masks))
     names = _tomograms(rows)
     is_stated = voxel_size_angstrom is not None
     listed = _listed(rows, names)
@@ -138,6 +140,15 @@ def _listed(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, TiltRange]:
     acquisitions, numbers = read_acquisitions(rows)
     first = {name: number for name, number in reversed(list(zip(names, numbers, strict=True)))}
     return {name: acquisitions[number].tilts for name, number in first.items()}
+
+
+def _check_products(source: Boxes, products: Sequence[Path]) -> None:
+    """Stop before a product takes the place of a box or mask, which another stage may have made."""
+    files = {Path(name).resolve() for name in source.files()}
+    for product in products:
+        place = Path(PRIVATE.sub("", str(product)))
+        if place.resolve() in files:
+            raise ValueError(f"{place} is a box or mask of {source.table}: choose another place")
 
 
 def _properties(

@@ -3,12 +3,14 @@
 import logging
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from civa.data.files import expanded
 from civa.data.particles import RESERVED
 from civa.pipeline import own_data
 from civa.pipeline.shipped import shipped
@@ -98,9 +100,9 @@ def run(
         if not NAME.fullmatch(word) or yaml.safe_load(word) != word or word in RESERVED:
             raise ValueError(
                 f"'{word}' cannot name a data set or a class: use letters, digits, '_' and '-', "
-                "beginning with a letter, and no word with a meaning for YAML or the tables"
+                "beginning with a letter or a digit, and no number or word with a meaning for YAML"
             )
-    project = Path(folder).expanduser()
+    project = expanded(folder)
     written = [project / file for file in ("config.yaml", "Snakefile", "profiles", *PROFILES)]
     there = [str(path) for path in written if path.exists() or path.is_symlink()]
     if there:
@@ -118,10 +120,10 @@ def run(
     for profile in PROFILES:
         shutil.copytree(shipped(f"profiles/{profile}"), project / "profiles" / profile)
         (project / profile).symlink_to(f"profiles/{profile}")  # snakemake --profile slurm
-    where = "" if project.resolve() == Path.cwd() else f"cd {project} && "
+    where = "" if project.resolve() == Path.cwd() else f"cd {shlex.quote(str(project))} && "
     logger.info(
-        "%s is a project.  Next: %sciva validate --config config.yaml --picture data.png; then, in "
-        "it: snakemake --profile local",
+        "the project is in %s.  Next: %sciva validate --config config.yaml --picture data.png; "
+        "then, in it: snakemake --profile local",
         *(project, where),
     )
 
@@ -141,9 +143,11 @@ def _lists(project: Path, particles: Sequence[str]) -> str:
 
 def _path(project: Path, given: str, what: str) -> str:
     """Return a path as the project's folder sees it: relative within it, else absolute."""
-    path = Path(given).expanduser()
+    path = expanded(given)
     if not path.exists():
         raise ValueError(f"{what}: {given} does not exist")
+    if what == "particles" and path.is_dir():
+        raise ValueError(f"particles: {given} is a folder: give the lists in it")
     if what == "tomograms" and path.is_dir() and not any(map(own_data.is_tomogram, path.iterdir())):
         raise ValueError(f"tomograms: {given} holds no tomogram (.mrc, .map or .rec)")
     own_data.check_name(given)
@@ -153,4 +157,6 @@ def _path(project: Path, given: str, what: str) -> str:
 
 def _as_yaml(value: object) -> str:
     """Return a value on one line of YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True).strip()
+    return yaml.safe_dump(
+        value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False
+    ).strip()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from civa.data.files import write_csv
+from civa.data.files import expanded, write_csv
 from civa.tomograms.positions import Reading
 
 
@@ -53,7 +53,7 @@ def run(
         tomograms,
         tomogram_table,
         {name: values.split("+") for name, values in _pairs("class_values", class_values)},
-        dict(_pairs("tomogram_files", tomogram_files)),
+        dict(_pairs("tomogram_files", tomogram_files, of_files=True)),
         tomogram_voxel_size_angstrom=tomogram_voxel_size_angstrom,
         class_column=class_column,
         unit_angstrom=list_voxel_size_angstrom,
@@ -66,10 +66,16 @@ def run(
     write_csv(out, reading.table(list(zip(lists, of_lists, strict=True))))
 
 
-def _pairs(what: str, items: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Parse NAME=VALUE."""
-    pairs = [item.partition("=") for item in items]
-    for item, (_, equals, value) in zip(items, pairs, strict=True):
-        if not (equals and value):
+def _pairs(what: str, items: tuple[str, ...], *, of_files: bool = False) -> list[tuple[str, str]]:
+    """Parse NAME=VALUE; of files, whose names and paths may hold '=' themselves, where one is."""
+    pairs: list[tuple[str, str]] = []
+    for item in items:
+        splits = [(item[:at], item[at + 1 :]) for at, mark in enumerate(item) if mark == "="]
+        there = [pair for pair in splits if of_files and expanded(pair[1]).is_file()]
+        name, value = next(iter([*there, *splits]), ("", ""))
+        if not (name and value):
             raise ValueError(f"{what} '{item}' is not of the form NAME=VALUE")
-    return [(name, value) for name, _, value in pairs]
+        if name in dict(pairs):
+            raise ValueError(f"{what} names '{name}' twice: name it once")
+        pairs.append((name, value))
+    return pairs

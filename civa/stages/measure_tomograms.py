@@ -1,6 +1,7 @@
 """Tomograms and positions in them -> how each tomogram was taken, and what was done to it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,14 @@ from civa.data.findings import raise_errors
 from civa.data.particles import read_particles
 from civa.inspection.acquisition import SAMPLE, MeanBox, Observed, stated_of
 from civa.inspection.geometry import measure_geometry
+from civa.inspection.gold import state_from_gold
 from civa.inspection.inspection import rows_by, spread_rows
-from civa.inspection.properties import as_table, ask_for_contrast, properties_of_all
+from civa.inspection.properties import (
+    as_table,
+    ask_for_contrast,
+    properties_of_all,
+    tilts_of,
+)
 from civa.particle_lists.coordinates_csv import ANGSTROM
 from civa.particle_lists.particle_list import number_columns
 from civa.tomograms.boxes import Placed, check_box, cut_box
@@ -68,18 +75,17 @@ def run(
                 box = cut_box(opened, centre, box_voxels, size)
                 raise_errors(check_box(files[name], identity, box))
                 own.add(box)
-            geometry = measure_geometry(opened)
-        everywhere += own
-        observed.append(
-            Observed(
+            seen = Observed(
                 name=name,
                 voxel_size_angstrom=opened.voxel_size_angstrom,
                 labels=opened.labels,
-                geometry=geometry,
+                geometry=measure_geometry(opened),
                 contrast=own.contrast,
                 series=read_tilt_series(told[name]) if name in told else None,
             )
-        )
+            gold = state_from_gold(opened, tilts_of(seen, stated))
+        everywhere += own
+        observed.append(replace(seen, gold=gold))
     is_stated = tomogram_voxel_size_angstrom is not None
     known = properties_of_all(
         positions, observed, stated, everywhere.contrast, voxel_size_stated=is_stated

@@ -71,13 +71,18 @@ def run(
         "in_short": in_short(lines, datasets, judged),
         "glossary": report.glossary(),
         "quality": report.quality(judged),
-        "tables": report.score_tables(layouts(lines, settings)),
+        "tables": report.score_tables(layouts(lines, settings), are_scored=_are_scored(lines)),
         "figures": report.figures(figures),
         "cost": report.cost_tables(benchmarked, datasets),
         "inputs": report.input_list(_inputs(products), _tomograms(tomograms)),
         "software": report.software(_versions(products), config),
     }
     write_text(out, html_page(datasets, sections))
+
+
+def _are_scored(lines: pd.DataFrame) -> bool:
+    """Whether a test image has a ground truth, of any data set; where nothing is finished, too."""
+    return bool((lines["n"] > 0).any() or not (lines["seeds"] > 0).any())
 
 
 def _inputs(products: Iterable[Path]) -> dict[Path, str]:

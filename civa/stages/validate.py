@@ -92,7 +92,7 @@ def run(
             "of them listed above"
         )
     for name in found:
-        logger.info("%s: expect %s", name, _expectation(values, name))
+        logger.info("%s: expect %s", name, _expectation(values, name, found[name].volumes))
     summaries = [f"{name}: {one.summary}" for name, one in found.items()]
     order = f"{what} is in order"
     order += f" ({counts['warning']} warnings, above)" if counts["warning"] else ""
@@ -123,11 +123,11 @@ def _configuration(
     return values, what
 
 
-def _expectation(values: Mapping[str, Any], dataset: str) -> Expectation:
+def _expectation(values: Mapping[str, Any], dataset: str, volumes: int) -> Expectation:
     """Say what a data set of own files will take."""
     sections = {"train_classifier": "classifier", "train_iva": "iva", "segment": "iva"}
     return expectation(
-        own_data.volume_count(values, dataset),
+        volumes,
         own_data.box_voxels(values, dataset),
         len(seeds(values, dataset)),
         {stage: settings(values, section, dataset) for stage, section in sections.items()},

@@ -159,6 +159,34 @@ def cut_box(
     return np.ascontiguousarray(across_z.transpose(1, 0, 2))
 
 
+def cut_instance(
+    instances: Tomogram,
+    number: int,
+    centre: NDArray[np.float64],
+    box_voxels: int,
+    voxel_size_angstrom: float,
+) -> NDArray[np.bool_]:
+    """Cut a particle's mask (n, n, n) out of a map of whose voxel is whose; see `cut_box`.
+
+    Each voxel is that of the map which is nearest to it; beyond the map nothing is inside.
+    """
+    step = voxel_size_angstrom / instances.voxel_size_angstrom
+    index = [np.rint(box_positions(middle, box_voxels, step)).astype(np.int64) for middle in centre]
+    shape = np.array(instances.shape)
+    corner = np.clip([axis[0] for axis in index], 0, shape - 1)
+    stop = np.clip([axis[-1] + 1 for axis in index], corner + 1, shape)
+    window = instances.window(corner, stop) == number  # (d, h, w)
+    inside = [(axis >= 0) & (axis < size) for axis, size in zip(index, shape, strict=True)]
+    within = [
+        np.clip(axis - first, 0, count - 1)
+        for axis, first, count in zip(index, corner, window.shape, strict=True)
+    ]
+    return np.asarray(
+        window[np.ix_(*within)]
+        & np.logical_and.outer(np.logical_and.outer(inside[0], inside[1]), inside[2])
+    )
+
+
 def _holds_nothing(
     window: NDArray, corner: NDArray[np.int64], positions: Sequence[NDArray[np.floating]]
 ) -> bool:

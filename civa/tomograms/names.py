@@ -52,7 +52,16 @@ def by_name(files: Iterable[Path]) -> dict[str, Path]:
         If two files have one name, or a name looks like a missing value.
     """
     named: dict[str, Path] = {}
+    same: dict[Path, Path] = {}
     for file in files:
+        first = same.setdefault(file.resolve(), file)
+        if first != file:
+            raise ValueError(
+                f"{first} and {file} are the same tomogram: list its particles under one name, or "
+                "name its file (tomogram_files: {name: file})"
+            )
+        if file.is_dir():
+            raise ValueError(f"{file} is a folder: give the tomograms in it, as {file}/*.mrc")
         name = bare(file.name)
         other = named.setdefault(name, file)
         if other != file:
@@ -153,6 +162,11 @@ def match_tomograms(
                 "the tomogram %s stands for several names, %s: are they one tomogram?",
                 *(file, names_of[:5]),
             )
+    if "" in missing:
+        raise ValueError(
+            "some particles name no tomogram: fill in the column of their tomograms, or leave it "
+            "out where there is one tomogram"
+        )
     if missing:
         there = [file.name for file in files]
         raise ValueError(

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from civa.data.files import expanded
 from civa.data.findings import raise_errors
 from civa.data.imaging import read_defocus
 from civa.data.particles import check_class_names
@@ -26,6 +27,7 @@ from civa.tomograms.tomogram import read_extent
 logger = logging.getLogger(__name__)
 
 SAME_PLACE_ANGSTROM = 20.0  # particles nearer than this are one, listed twice
+FARTHEST_ANGSTROM = 1e7  # no tomogram is a millimetre wide
 SEED = 1  # of the places without a particle: the same boxes in every run
 
 
@@ -85,9 +87,13 @@ class Reading:
         settings
             Attributes that are stated as they are.
         """
+        given = [str(value) for values in class_values.values() for value in values]
+        twice = sorted({value for value in given if given.count(value) > 1})
+        if twice:
+            raise ValueError(f"class_values gives {twice} to several classes: to one each")
         return cls(
             tomograms=tomograms,
-            tomogram_files={name: Path(file).expanduser() for name, file in tomogram_files.items()},
+            tomogram_files={name: expanded(file) for name, file in tomogram_files.items()},
             sizes={} if tomogram_table is None else read_extents(tomogram_table),
             class_values={
                 str(value): name for name, values in class_values.items() for value in values
@@ -108,7 +114,8 @@ class Reading:
         ValueError
             If a list cannot be read, or leaves open what this does not say.
         """
-        files = by_name(self.tomograms)  # names of tables are unique
+        # Names of tables are unique.
+        files = by_name(dict.fromkeys([*self.tomograms, *self.tomogram_files.values()]))
         everything = pd.concat([self._rows(*one) for one in lists], ignore_index=True)
         table = everything[everything["class"] != ""].reset_index(drop=True)
         missing = sorted(set(self.class_values.values()) - set(table["class"]))
@@ -129,8 +136,17 @@ class Reading:
         return _with_copies(table)
 
     def files(self, particles: ParticleList) -> dict[str, Path]:
-        """Return the file of every tomogram that a list names."""
-        return tomograms_of(particles, self.tomograms, self.tomogram_files)
+        """Return the file of every tomogram that a list names.
+
+        Raises
+        ------
+        ValueError
+            If one has none; with the list.
+        """
+        try:
+            return tomograms_of(particles, self.tomograms, self.tomogram_files)
+        except ValueError as error:
+            raise ValueError(f"{particles.path}: {error}") from error
 
     def _rows(self, path: Path, of_list: str | None) -> pd.DataFrame:
         """Return the rows of one list, without those that belong to no class."""
@@ -148,6 +164,11 @@ class Reading:
         positions = found.corner_angstrom(
             extents, unit_angstrom=self.unit_angstrom, first_voxel=self.first_voxel
         )
+        if len(far := np.flatnonzero((np.abs(positions) > FARTHEST_ANGSTROM).any(axis=1))):
+            raise ValueError(
+                f"{path}, particle {far[0] + 1}: its position is {positions[far[0]].tolist()} Å: "
+                "expected one within a tomogram"
+            )
         _say(found, classes, files)
         table = pd.DataFrame(
             {
@@ -167,10 +188,10 @@ class Reading:
 
     def _empty(self, particles: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataFrame:
         """Draw places without any listed particle, of every tomogram."""
-        if (particles["class"] == EMPTY).any():
+        if (particles["class"].str.lower() == EMPTY).any():
             raise ValueError(
-                f"a class is called '{EMPTY}', as places without a particle are (empty_places): "
-                "rename it, or leave empty_places out"
+                f"a class is called '{EMPTY}', as places without a particle are (empty_places), or "
+                "differs from that in writing only: rename it, or leave empty_places out"
             )
         tables, generator = [], np.random.default_rng(SEED)
         size = self.voxel_size_angstrom
@@ -224,9 +245,16 @@ def _with_copies(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def same_places(places: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the pairs (m, 2) of positions (n, 3) in Å that are nearer than particles can be."""
-    pairs = KDTree(places).query_pairs(SAME_PLACE_ANGSTROM, output_type="ndarray")
-    return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
+    """Return pairs (m, 2) of positions (n, 3) in Å that are nearer than particles can be.
+
+    Of several at the very same position, each is paired with the first of them only.
+    """
+    _, first, which = np.unique(places, axis=0, return_index=True, return_inverse=True)
+    rows = np.arange(len(places))
+    copies = np.stack([first[which.ravel()], rows], axis=1)[first[which.ravel()] != rows]
+    apart = first[KDTree(places[first]).query_pairs(SAME_PLACE_ANGSTROM, output_type="ndarray")]
+    pairs = np.concatenate([copies, np.sort(apart, axis=1)]).astype(np.int64)
+    return np.asarray(pairs[np.lexsort(pairs.T[::-1])])
 
 
 def _say(found: ParticleList, classes: NDArray[np.str_], files: Mapping[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 import bz2
 import contextlib
+import errno
 import gzip
 import mmap
 import shutil
@@ -21,6 +22,7 @@ from civa.data.volume import read_header, voxel_size_of
 from civa.particle_lists.particle_list import Extent
 
 # Endings of compressed files -> what opens them.
+COMPRESSED = (b"\x1f\x8b\x08", b"BZh")  # first bytes
 PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 
 
@@ -66,8 +68,8 @@ class Tomogram:
             mapped, voxels = _map(path, header)
         except (ValueError, OSError) as error:
             raise ValueError(
-                f"{path} is no tomogram that can be read ({error}): expected one volume in MRC; "
-                "fetch or copy it again"
+                f"{path} is no tomogram that can be read ({error}): expected one volume of real "
+                "numbers in MRC, as long as its header says"
             ) from error
         return cls(path, voxels.shape, voxel_size, header, mapped, voxels)
 
@@ -99,6 +101,8 @@ def _map(path: Path, header: np.recarray) -> tuple[mmap.mmap, NDArray]:
     if len(stored) != 3:
         raise ValueError(f"it holds an array of {stored}")
     with path.open("rb") as stream:
+        if stream.read(3) in COMPRESSED:
+            raise ValueError("it is compressed: end its name in .gz or .bz2")
         mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     start = header.nbytes + int(header.nsymbt)
     voxels = np.frombuffer(mapped, dtype, count=int(np.prod(stored)), offset=start)
@@ -141,14 +145,17 @@ def unpacked(path: Path, folder: Path) -> Iterator[Path]:
     ValueError
         If a compressed file cannot be read to its end.
     """
-    if path.suffix not in PACKED:
+    kind = path.suffix.lower()
+    if kind not in PACKED:
         yield path
         return
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacked.") as temporary:
         plain = Path(temporary) / path.stem
         try:
-            with PACKED[path.suffix](path) as packed, plain.open("wb") as stream:
+            with PACKED[kind](path) as packed, plain.open("wb") as stream:
                 shutil.copyfileobj(packed, stream, length=1 << 24)
         except (OSError, EOFError, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise ValueError(f"there is no room in {folder} to unpack {path}") from error
             raise ValueError(f"{path} cannot be unpacked ({error}): copy it again") from error
         yield plain

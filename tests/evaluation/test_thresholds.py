@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from civa.evaluation.thresholds import LIMITS, Limit, config_keys
-from civa.pipeline.config import SCHEMA
+from civa.pipeline.schema import SCHEMA
 
 UP = Limit("share", "%", 80, 40, "why", "what")
 DOWN = Limit("empty", "%", 2, 10, "why", "what")

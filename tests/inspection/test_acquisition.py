@@ -11,6 +11,7 @@ from civa.data.files import write_csv
 from civa.inspection.acquisition import Observed, Stated, check_stated_once, stated_of
 from civa.inspection.contrast import Contrast
 from civa.inspection.geometry import Geometry
+from civa.inspection.gold import GoldEvidence
 from civa.inspection.properties import (
     as_table,
     ask_for_contrast,
@@ -45,7 +46,7 @@ def test_what_is_not_stated_is_measured() -> None:
         "tilt_max_deg": ("60.0", "measured", f"to 3 degrees; {wedge}"),
         "tilt_axis_deg": ("2.0", "measured", f"to 2 degrees; {wedge}"),
         "contrast": ("dark", "measured", "9.0 standard deviations, from its own boxes"),
-        "ctf_state": ("raw", "assumed", "none: voxels do not tell it"),
+        "ctf_state": ("raw", "assumed", "none: no gold tells it"),
     }
 
 
@@ -55,8 +56,22 @@ def test_a_header_of_imod_tells_of_flipped_phases() -> None:
     assert known(flipped)["ctf_state"] == ("phase-flipped", "file", f"header: {label}")
     *_, said = check_acquisition(Path("t.mrc"), flipped, Stated(ctf_state="raw"))
     assert said.severity == "warning"
-    assert "correct ctf_state (phase-flipped)" in str(said)
+    assert "expected raw, as stated; correct ctf_state" in str(said)
     assert len(check_acquisition(Path("t.mrc"), flipped, Stated())) == 1
+
+
+def test_gold_tells_state_and_defocus_where_a_sphere_fits() -> None:
+    gold = GoldEvidence(4, "phase-flipped", 1.5, 9.0, 50.0, 4.3)
+    found = known(replace(SEEN, gold=gold))
+    said = "4 beads of gold, margin 9.0 (3.5 are asked), misfit 1.5 (5 at most)"
+    assert found["ctf_state"] == ("phase-flipped", "measured", said)
+    assert found["defocus_um"] == ("4.3", "measured", f"to 0.5 µm; {said}")
+    *_, warned = check_acquisition(Path("t.mrc"), replace(SEEN, gold=gold), Stated(ctf_state="raw"))
+    assert "gold in tomogram 't' looks phase-flipped" in str(warned)
+    for untold in (replace(gold, margin=2.0), replace(gold, misfit=15.0)):
+        found = known(replace(SEEN, gold=untold))
+        assert found["ctf_state"][:2] == ("raw", "assumed")
+        assert "defocus_um" not in found
 
 
 def test_what_is_stated_goes_before_what_is_measured() -> None:
@@ -124,7 +139,7 @@ def test_contrast_that_one_tomogram_does_not_tell_is_that_of_all_or_asked_for() 
 def test_what_is_stated_is_compared_with_the_voxels(stated: Stated, severity: str) -> None:
     (finding,) = check_acquisition(Path("l.star"), SEEN, stated)
     assert finding.severity == severity
-    assert "was tilted from -54 to 60° about an axis 2° from y" in str(finding)
+    assert "show tilts from -54 to 60° about an axis 2° from y" in str(finding)
 
 
 def test_tilts_about_the_other_end_of_an_axis_change_their_sign() -> None:
@@ -202,3 +217,22 @@ def test_a_range_that_is_none_is_refused(tilts: list[float]) -> None:
 def test_a_state_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="expected one of raw, phase-flipped"):
         stated_of(None, None, "flipped", None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("dark", "Dark", "contrast is 'Dark', expected dark or bright"),
+        ("raw", "flipped", "ctf_state is 'flipped', expected raw, phase-flipped"),
+        ("-54.0", "abc", "tilt_min_deg is 'abc', expected a number"),
+    ],
+)
+def test_a_table_that_was_edited_wrongly_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    found = properties(SEEN, Stated(ctf_state="raw"), DARK, voxel_size_stated=False)
+    write_csv(tmp_path / "t.csv", as_table(found))
+    text = (tmp_path / "t.csv").read_text()
+    (tmp_path / "t.csv").write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=r"t\.csv, line \d: " + message):
+        read_properties(tmp_path / "t.csv", ["t"])

@@ -118,10 +118,32 @@ def test_boxes_beyond_the_edge_are_counted(tmp_path: Path) -> None:
     tomogram(tmp_path / "t.mrc", places)
     places = np.vstack([places, [[3.0, 40, 20], [50, 40, 38]]])
     rows = table(places, **{"class": two_classes(len(places))})
-    text, _ = said(inspected(tmp_path, rows), "advice")
-    assert "2 boxes reach beyond tomogram 't'; they are left out" in text
+    text = next(one for one in said(inspected(tmp_path, rows), "warning") if "beyond" in one)
+    assert f"2 of {len(places)} boxes reach beyond tomogram 't'; they are left out" in text
+    many = np.vstack([places, np.tile([[3.0, 40, 20]], (len(places) + 1, 1))])
+    rows = table(many, **{"class": two_classes(len(many))})
+    texts = said(inspected(tmp_path, rows), "warning")
+    assert any("so many are a sign of a wrong unit" in one for one in texts)
+    rows = table(places, **{"class": two_classes(len(places))})
     text, _ = said(inspected(tmp_path, rows, pad=True), "advice")
     assert "they are padded" in text
+
+
+def test_a_particle_outside_is_named_with_its_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several lists beside each other, as README has them; relative and absolute ones."""
+    tomogram(tmp_path / "t.mrc", grid())
+    rows = "".join(f"t,{x:g},{y:g},{z:g}\n" for x, y, z in grid())
+    for name, more in (("inside.csv", ""), ("outside.csv", "t,900,20,20\n")):
+        (tmp_path / name).write_text("tomogram,x_voxel,y_voxel,z_voxel\n" + rows + more)
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log.txt"
+    given = ["A=inside.csv", f"B={tmp_path / 'outside.csv'}"]
+    main(["validate", "--lists", *given, "--tomograms", "t.mrc", "--log", str(log)])
+    assert re.search(
+        r"warning: \S*outside\.csv, id '\S+': 1 of \d+ positions lie outside", log.read_text()
+    )
 
 
 def test_particles_that_are_listed_twice_or_in_two_classes_are_named(tmp_path: Path) -> None:

@@ -183,6 +183,25 @@ def test_numbers_become_names_as_a_person_writes_them(number: object, name: str)
     assert as_name(number) == name
 
 
+def test_a_motive_list_that_ends_within_its_header_is_named(tmp_path: Path) -> None:
+    whole = shared("particle-lists", "em_motl.em").read_bytes()
+    (tmp_path / "l.em").write_bytes(whole[:100])
+    with pytest.raises(ValueError, match="ends within its header"):
+        read_particle_list(tmp_path / "l.em")
+
+
+def test_full_turns_are_no_sign_of_angles_multiplied_twice(tmp_path: Path) -> None:
+    columns = ["rlnMicrographName", *(f"rlnCoordinate{a}" for a in "XYZ")]
+    columns += [f"rlnAngle{name}" for name in ("Rot", "Tilt", "Psi")]
+    rows = ["t 1 2 3 370 90 0", "t 4 5 6 10 90 0"]
+    text = "data_\n\nloop_\n" + "".join(f"_{name}\n" for name in columns) + "\n".join(rows)
+    (tmp_path / "l.star").write_text(text + "\n")
+    found = read_particle_list(tmp_path / "l.star")
+    assert found.rotations is not None
+    assert (found.rotations[0].inv() * found.rotations[1]).magnitude() < 1e-6
+    assert found.notes == ()
+
+
 def test_an_optimisation_set_leads_to_its_particles(tmp_path: Path) -> None:
     named = shared("particle-lists", "warp2_relion5_particles.star").read_bytes()
     (tmp_path / "matching.star").write_bytes(named)
@@ -197,6 +216,7 @@ def test_an_optimisation_set_leads_to_its_particles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (" ".join(["1"] * 3 + ["a.b"] + ["1"] * 31) + "\n", "'a.b' is no number"),
         (",".join(["1"] * 35) + "\n", "looks like a table of Dynamo with commas"),
         ("1 tomograms/a.rec\n24 b c.mrc\n", "maps numbers to tomograms.*give it as tomogram_files"),
         (

@@ -31,10 +31,11 @@ SCHEMA = read_schema()
 # Keys of a section that none of its stages takes: they say what there is to be read.
 NOT_SETTINGS = {
     *("table", "folder", "download", "lists", "tomograms", "tomogram_table", "tilt_files"),
+    "instances",
 }
 # Settings that the rules give, or that keep their default; not of the configuration.
 GIVEN_BY_RULES = {
-    *("seed", "threads", "gpu", "shard", "name"),
+    *("seed", "threads", "gpu", "shard", "name", "number"),
     *("network", "supervision", "list_classes"),
     "retries",
 }
@@ -62,8 +63,9 @@ def test_shipped_configurations_pass(path: str) -> None:
     [
         ("seeds: [1]\nsplit: {seed: 1}\nsplit: {seed: 2}\n", r"'split' stands twice.* line 3"),
         ("seeds: [1]\nsplit:\n  seed: 1\n  seed: 2\n", r"'seed' stands twice.* line 4"),
-        ("seeds: [1]\ndatasets:\n  yes: {}\n", r"'yes' is a word of YAML's own.* line 3"),
-        ("seeds: [1]\nnull: 2\n", r"'null' is a word of YAML's own.* line 2"),
+        ("seeds: [1]\ndatasets:\n  yes: {}\n", r"'yes' is a bool to YAML, and no name.* line 3"),
+        ("seeds: [1]\ndatasets:\n  010: {}\n", r"010 is 8 to YAML.* line 3"),
+        ("seeds: [1]\nnull: 2\n", r"'null' is a null to YAML.* line 2"),
     ],
 )
 def test_keys_that_yaml_drops_or_turns_are_named_with_their_line(
@@ -77,10 +79,10 @@ def test_keys_that_yaml_drops_or_turns_are_named_with_their_line(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"simulation__shards": 2.0}, r"simulation\.shards: 2\.0 is not of type 'integer'"),
-        ({"seeds": [1.0]}, r"seeds\.0: 1\.0 is not of type 'integer'"),
-        ({"simulation__max_shift_voxels": float("inf")}, r"inf is not of type 'number'"),
-        ({"crf__smooth_weight": float("nan")}, r"crf\.smooth_weight: nan is not of type"),
+        ({"simulation__shards": 2.0}, r"simulation\.shards: it is 2\.0, expected a whole number"),
+        ({"seeds": [1.0]}, r"seeds\.0: it is 1\.0, expected a whole number"),
+        ({"simulation__max_shift_voxels": float("inf")}, r"it is inf, expected a number"),
+        ({"crf__smooth_weight": float("nan")}, r"crf\.smooth_weight: it is nan, expected"),
     ],
 )
 def test_numbers_are_finite_and_whole_ones_have_no_point(
@@ -108,7 +110,7 @@ def test_examples_pass_once_their_files_are_there(
     [
         ({"simulatoin": {}}, "simulatoin"),
         ({"crf__smoothness": 3}, "smoothness"),
-        ({"crf__iterations": "five"}, "crf.iterations: 'five' is not of type 'integer'"),
+        ({"crf__iterations": "five"}, "crf.iterations: it is 'five', expected a whole number"),
         ({"seeds": []}, "seeds"),
         ({"seeds": [1, 1]}, "seeds.*unique"),
         ({"datasets": {}}, "datasets"),
@@ -136,35 +138,35 @@ def test_examples_pass_once_their_files_are_there(
         ({"merge__weights": [0.5, 1.5]}, "1.5 is greater than the maximum of 1"),
         ({"pairs__radius": 1}, "radius: 1 is less than or equal to the minimum"),
         ({"variants__civa-net": {"crf": {"iterations": 2}}}, "is the method itself"),
-        ({"variants__v": {"simulation": {"snr": 1}}}, "'simulation' was unexpected"),
+        ({"variants__v": {"simulation": {"snr": 1}}}, "there is no key 'simulation' here"),
         # parts that are switched off
         ({"variants__v": {}}, "variants.v: .*non-empty"),
         ({"variants__v": {"without": []}}, "variants.v.without: .*non-empty"),
         ({"variants__v": {"without": ["cam"]}}, "'cam' is not one of"),
         ({"variants__v": {"without": ["co", "co"]}}, "variants.v.without: .*non-unique"),
-        ({"variants__v": {"without": "co"}}, "'co' is not of type 'array'"),
-        ({"without": ["co"]}, "'without' was unexpected"),  # of a variant only
-        ({"datasets__small__without": ["co"]}, "'without' was unexpected"),
+        ({"variants__v": {"without": "co"}}, "it is 'co', expected a list"),
+        ({"without": ["co"]}, "there is no key 'without' here"),  # of a variant only
+        ({"datasets__small__without": ["co"]}, "there is no key 'without' here"),
         # baselines
         ({"baselines": ["unet_full"]}, "'unet_full' is not one of"),
         ({"baselines": ["unet_slice", "unet_slice"]}, "baselines: .*non-unique"),
-        ({"datasets__small__baselines": ["unet_slice"]}, "'baselines' was unexpected"),
-        ({"unet_slice": {"network": "voxresnet"}}, "unet_slice: .*'network' was unexpected"),
+        ({"datasets__small__baselines": ["unet_slice"]}, "there is no key 'baselines' here"),
+        ({"unet_slice": {"network": "voxresnet"}}, "unet_slice: .*there is no key 'network' here"),
         ({"unet_slice": {"width": 6}}, "unet_slice.width: 6 is not a multiple of 4"),
         ({"voxresnet_full": {"width": 0}}, "voxresnet_full.width: 0 is less than"),
         ({"voxresnet_full": {"schedule": "paper"}}, "voxresnet_full.schedule: 'paper'"),
         ({"voxresnet_full": {"patience": -1}}, "voxresnet_full.patience: -1 is less than"),
         ({"voxresnet_pseudo": {"epochs": 0}}, "voxresnet_pseudo.epochs: 0 is less than"),
-        ({"voxresnet_pseudo": {"flips": 1}}, "voxresnet_pseudo.flips: 1 is not of type"),
+        ({"voxresnet_pseudo": {"flips": 1}}, "voxresnet_pseudo.flips: it is 1, expected"),
         ({"variants__v": {"unet_slice": {"rate": 1}}}, "variants.v.unet_slice: .*'rate'"),
         # what a data set stands for, its seeds and its classes
         ({"datasets__small__stands_for": "snr001"}, "small.stands_for: 'snr001' is not one of"),
-        ({"stands_for": "real"}, "'stands_for' was unexpected"),
+        ({"stands_for": "real"}, "there is no key 'stands_for' here"),
         ({"datasets__small__seeds": []}, "datasets.small.seeds"),
         ({"datasets__small__seeds": [1, 1]}, "datasets.small.seeds: .*non-unique"),
         ({"datasets__small__seeds": [-1]}, "datasets.small.seeds.0: -1 is less than"),
-        ({"partial": "yes"}, "partial: 'yes' is not of type 'boolean'"),
-        ({"classifier__balance": "no"}, "classifier.balance: 'no' is not of type 'boolean'"),
+        ({"partial": "yes"}, "partial: it is 'yes', expected true or false"),
+        ({"classifier__balance": "no"}, "classifier.balance: it is 'no', expected true or false"),
         # numbers of volumes
         ({"simulation__per_class": {"barrel": 8}}, "per_class: "),
         ({"simulation__per_class": {"barrel": 8, "wishbone": 0}}, "per_class"),
@@ -296,6 +298,11 @@ def test_a_structure_in_a_sub_folder_is_not_missing(
     path.touch()
     civa_config.check(config)
     assert civa_config.local_structure(config, "emd1234") == path
+
+
+def test_a_key_that_is_mistyped_is_told_what_was_meant() -> None:
+    with pytest.raises(ValueError, match="no key 'iteration' here: did you mean 'iterations'"):
+        civa_config.check(changed(crf__iteration=5))
 
 
 def test_messages_name_the_file() -> None:

@@ -323,6 +323,14 @@ def test_names_in_a_ledger_are_text() -> None:
     assert "b" not in found.names
 
 
+def test_without_a_ground_truth_no_table_of_blanks_is_shown() -> None:
+    part = Layout("t", "T", pd.DataFrame({"method": ["a"], "mIoU": ["n/a"]}), [])
+    found = score_tables([part], are_scored=False)
+    assert "No test image has a ground truth" in found
+    assert "<table" not in found
+    assert "<table" in score_tables([part])
+
+
 def test_tables_come_with_their_notes() -> None:
     table = pd.DataFrame({"method": ["CRF"], "mIoU": ["60.0 [a]"]})
     parts = [Layout("table1", "Table <1>", table, [f"[a] {NASTY}"])]

@@ -77,6 +77,18 @@ def boxes(folder: Path, name: str) -> np.ndarray:
     return read_stack(out / "v.mrcs")
 
 
+def measured_flipped(folder: Path) -> pd.DataFrame:
+    """Measure the same specimen in the tomogram whose phases were flipped."""
+    packed = shared("crowded", "tomogram1", "tomogram_phaseflipped.mrc.gz")
+    flipped = folder / "flipped" / "tomogram_1.mrc.gz"
+    flipped.parent.mkdir()
+    flipped.write_bytes(packed.read_bytes())
+    given = ["--positions", str(folder / "p.csv"), "--tomograms", str(flipped)]
+    out = flipped.with_name("tomograms.csv")
+    assert main(["measure-tomograms", *given, "--out", str(out)]) == 0
+    return pd.read_csv(out).set_index("quantity")
+
+
 def test_three_dialects_give_identical_boxes_of_the_right_classes(
     particles: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -98,6 +110,13 @@ def test_three_dialects_give_identical_boxes_of_the_right_classes(
         assert abs(measured - value) <= 3
     print(f"contrast: {known.loc['contrast', 'value']} ({known.loc['contrast', 'confidence']})")
     assert known.loc["contrast", ["value", "source"]].tolist() == ["dark", "measured"]
+    states = {"raw": known, "phase-flipped": measured_flipped(tmp_path)}
+    for state, table in states.items():
+        found = table.loc["ctf_state"]
+        print(f"ctf_state: {found['value']} ({found['source']}, {found['confidence']}), {state}")
+        # Half of each bead of gold has overflowed its bytes: no sphere fits, and that is said.
+        assert found["source"] == "assumed"
+        assert "beads of gold" in found["confidence"]
 
     cut = pd.read_csv(tmp_path / "out_a.star" / "p.csv", dtype={"class": str})
     assert set(cut["class"]) == set(CLASSES)

@@ -139,10 +139,11 @@ def test_an_odd_box_grows_to_an_even_one_around_its_middle(data: Path) -> None:
 
 def test_comments_say_where_to_run_relion_and_which_volumes_these_are(data: Path) -> None:
     assert export(data) == 0
-    first, second, *_ = (data / "export" / "particles.star").read_text().splitlines()
+    first, second, third, *_ = (data / "export" / "particles.star").read_text().splitlines()
     assert str(data / "volumes.mrcs") in first
     assert str(data / "alignment.csv") in first
-    assert second == "# Image names are relative to the folder of this file: run RELION there."
+    assert second == "# Class numbers are those of averages: 1 is bent, 2 is long, 3 is long"
+    assert third == "# Image names are relative to the folder of this file: run RELION there."
 
 
 def test_a_record_lies_beside_the_folder_and_an_older_export_is_replaced(data: Path) -> None:

@@ -58,6 +58,30 @@ def test_files_in_the_project_are_named_from_there(data: Path) -> None:
     assert settings(data)["tomograms"] == ["t.mrc"]
 
 
+def test_classes_keep_the_order_in_which_they_are_given(data: Path) -> None:
+    given = [f"{name}={data / file}.csv" for name, file in (("z", "a"), ("b", "b"), ("m", "c"))]
+    assert begin(data, "--particles", *given)[0] == 0
+    assert list(settings(data)["lists"]) == ["z", "b", "m"]
+
+
+def test_lists_in_the_project_and_elsewhere_go_together(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere.csv").write_bytes((data / "b.csv").read_bytes())
+    monkeypatch.chdir(data)
+    given = [f"x={tmp_path / 'elsewhere.csv'}", "y=a.csv"]
+    assert begin(data, "--particles", *given, "--tomograms", "t.mrc")[0] == 0
+    assert (
+        settings(data)["lists"] == {"x": "../elsewhere.csv", "y": "a.csv"}
+        or Path(settings(data)["lists"]["x"]).is_absolute()
+    )
+    log = tmp_path / "validate.txt"
+    main(["validate", "--config", "config.yaml", "--log", str(log)])
+    assert "16 particles in 1 tomogram" in log.read_text() or "listed" in log.read_text()
+    assert "unexpected" not in log.read_text()
+    assert "Can't mix" not in log.read_text()
+
+
 def test_a_project_without_files_is_a_form_to_fill_in(tmp_path: Path) -> None:
     assert begin(tmp_path / "p")[0] == 0
     assert settings(tmp_path / "p")["tomograms"] == "tomograms"
@@ -79,6 +103,8 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
     ("flags", "message"),
     [
         (("--particles", "gone.star"), "particles: gone.star does not exist"),
+        (("--particles", "."), "particles: . is a folder: give the lists in it"),
+        (("--tomograms", "~nobody-of-this-name/t"), "begins with '~' and the name of no user"),
         (("--tomograms", "gone"), "tomograms: gone does not exist"),
         (("--tomograms", "."), "tomograms: . holds no tomogram"),
         (("--particles", "a=x.csv", "y.csv"), "give all of them as CLASS=FILE, or none"),

@@ -19,6 +19,7 @@ from civa.data.imaging import Acquisition, read_acquisitions, read_defocus
 from civa.data.particles import read_particles
 from civa.data.stack import Stack, read_stack
 from civa.optics import TiltRange
+from civa.tomograms.positions import same_places
 
 VOXEL = 10.0
 SHAPE = (48, 96, 80)  # z, y, x
@@ -373,7 +374,7 @@ def test_defocus_of_a_list_is_checked_and_shared_by_empty_places(folder: Path) -
     assert (listed(folder, "a.csv", flags=flags)["defocus_um"] == 4.5).all()
     (folder / "positions.csv").unlink()
     rows.assign(defocus_um=30000).to_csv(folder / "a.csv", index=False)
-    assert "defocus_um must be a number of µm above 0" in str(listed(folder, "a.csv"))
+    assert "defocus_um must be a number of µm from 0.05" in str(listed(folder, "a.csv"))
 
 
 @pytest.mark.parametrize(
@@ -552,6 +553,11 @@ def test_positions_in_another_unit_are_refused_with_the_figure(folder: Path) -> 
         ("x_voxel,y_voxel,z_voxel\n1,2,3\n", "does not say of which class its particles are"),
         ("class,x_voxel,y_voxel,z_voxel\n", "lists no volume"),
         ("data_\n\nloop_\n_rlnMicrographName #1\nTS_7\n", "lists no particles with positions"),
+        (
+            "class,x_angstrom,y_angstrom,z_angstrom\na,1,2,3\na,1e300,2,3\n",
+            r"particle 2: its position is .*expected one within a tomogram",
+        ),
+        ("class,tomogram,x_voxel,y_voxel,z_voxel\na,,1,2,3\nb,TS_7,1,2,3\n", "name no tomogram"),
         ("\0\1\2\3", "is a binary file that is no particle list"),
     ],
 )
@@ -560,6 +566,65 @@ def test_what_is_no_list_is_refused_by_name(folder: Path, text: str, message: st
     last = listed(folder, "bad.csv")
     assert isinstance(last, str)
     assert pd.Series([last]).str.contains(rf"bad\.csv.*{message}").all(), last
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--class-values", "A=1", "A=2"), "class_values names 'A' twice"),
+        (("--class-values", "A=1", "B=1"), r"class_values gives ['1'] to several classes"),
+    ],
+)
+def test_classes_that_contradict_each_other_are_refused(
+    folder: Path, flags: tuple[str, ...], message: str
+) -> None:
+    dynamo(folder / "d.tbl")
+    last = listed(folder, "d.tbl", flags=("--list-voxel-size-angstrom", str(VOXEL), *flags))
+    assert message in last
+
+
+def test_a_tomogram_and_its_file_may_hold_equals_signs(folder: Path) -> None:
+    (folder / "run=2").mkdir()
+    inside = folder / "run=2" / "a=b.mrc"
+    inside.write_bytes((folder / "my tomograms" / "TS_7_10.00Apx.mrc").read_bytes())
+    (folder / "l.csv").write_text("class,tomogram,x_voxel,y_voxel,z_voxel\na,X=1,20,24,20\n")
+    table = listed(
+        folder, "l.csv", flags=("--tomogram-files", f"X=1={inside}", "--empty-places", "2")
+    )
+    assert isinstance(table, pd.DataFrame)
+    assert table["tomogram"].unique().tolist() == ["a=b"]
+
+
+def test_a_class_that_is_called_empty_but_for_its_case_is_refused(folder: Path) -> None:
+    (folder / "l.csv").write_text("class,x_voxel,y_voxel,z_voxel\nEmpty,20,24,20\n")
+    assert "a class is called 'empty'" in listed(folder, "l.csv", flags=("--empty-places", "2"))
+
+
+def test_micrometres_in_a_column_of_angstrom_are_refused(folder: Path) -> None:
+    relion_3_1(folder / "l.star")
+    blocks = starfile.read(folder / "l.star")
+    blocks["particles"] = blocks["particles"].assign(rlnDefocusU=3.1, rlnDefocusV=3.0)
+    starfile.write(blocks, folder / "l.star", overwrite=True)
+    assert "multiply by 10,000, since they look like µm" in listed(folder, "l.star")
+
+
+def test_a_compressed_tomogram_under_a_plain_name_is_told(folder: Path) -> None:
+    csv(folder / "l.csv")
+    (tomogram,) = (folder / "my tomograms").iterdir()
+    tomogram.write_bytes(gzip.compress(tomogram.read_bytes()))
+    listed(folder, "l.csv")
+    status, log = extracted(folder)
+    assert status == 1
+    assert "it is compressed: end its name in .gz or .bz2" in log
+
+
+def test_thousands_of_particles_at_one_place_are_paired_with_the_first() -> None:
+    places = np.zeros((4000, 3))
+    places[-1] = 15.0 / np.sqrt(3)
+    pairs = same_places(places)
+    assert len(pairs) == 3999
+    assert (pairs[:, 0] == 0).all()
+    assert pairs[:, 1].tolist() == list(range(1, 4000))
 
 
 def test_delimiters_blanks_and_a_mark_at_the_beginning_do_not_matter(folder: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from civa.tomograms.names import bare, match_tomograms, undecorated
+from civa.tomograms.names import bare, by_name, match_tomograms, undecorated
 
 FILES = [
     Path("tomograms") / name
@@ -41,6 +41,20 @@ def test_a_version_is_not_the_number_of_a_tomogram() -> None:
     assert match_tomograms(["1"], files) == {"1": files[0]}
     with pytest.raises(ValueError, match=r"no file: \['2'\]"):
         match_tomograms(["2"], files)
+
+
+def test_one_file_under_two_names_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "TS_1.mrc").touch()
+    (tmp_path / "link.mrc").symlink_to("TS_1.mrc")
+    with pytest.raises(ValueError, match="are the same tomogram"):
+        by_name([tmp_path / "TS_1.mrc", tmp_path / "link.mrc"])
+    with pytest.raises(ValueError, match="is a folder"):
+        by_name([tmp_path])
+
+
+def test_particles_without_a_tomogram_are_told() -> None:
+    with pytest.raises(ValueError, match="some particles name no tomogram"):
+        match_tomograms(["TS_1", ""], FILES)
 
 
 def test_one_half_of_the_data_is_not_the_other() -> None:
