@@ -209,7 +209,11 @@ def test_the_command_line_takes_the_commands_of_all_rules(tmp_path: Path) -> Non
             assert values["sha256"] == (64 * "a" if values["name"] == "1abc" else "")
         if verb == "build-template":
             assert (values["structure"] is None) == values["name"].startswith("phantom-")
-        if verb == "list-particles":
+        if verb == "list-particles" and "civaClass" in flags:
+            picks = [f"tomogram_{number}_picks.star" for number in (1, 2)]
+            assert [path.name for path in values["lists"]] == picks
+            assert list(values["class_values"]) == ["x=x", "y=y"]
+        elif verb == "list-particles":
             assert [path.name for path in values["tomograms"]] == ["tomogram 1.mrc"]
             assert list(values["class_values"]) == ["x=1", "y=2+three"]
     assert verbs == set(cli.VERBS) - {"init", "validate", "recover", "trace", "export"}
