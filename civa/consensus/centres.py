@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from civa.consensus.picks import Picks
 from civa.data.stack import Stack
 
 logger = logging.getLogger(__name__)
@@ -127,9 +128,11 @@ def blob_centres(
 
 
 def centres_of(
-    volumes: Stack, cams: Stack, rows: NDArray[np.int64], *, what: str
+    volumes: Stack, cams: Stack, rows: NDArray[np.int64], *, what: str, picks: Picks | None = None
 ) -> NDArray[np.float64]:
     """Find the targets of volumes on disk, and warn of those whose localization map is empty.
+
+    Where targets were picked, they are where they were picked.
 
     Parameters
     ----------
@@ -139,11 +142,15 @@ def centres_of(
         (m,) positions of the volumes that are asked for.
     what
         Which these are, for the warning.
+    picks
+        Of all volumes of the data set, or None.
 
     Returns
     -------
     (m, 3) z, y, x in voxels.
     """
+    if picks is not None:
+        return picks[rows].places
     centres, done, empty = np.empty((len(rows), 3)), 0, 0
     for part in volumes.batches(rows):
         maps = cams[part]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from civa.consensus.fourier import Band, coefficients, cut_out, select_band
+from civa.consensus.picks import Picks
 from civa.consensus.poses import rotation_grid
 from civa.data.imaging import Acquisition
 from civa.data.stack import Stack
@@ -117,12 +118,15 @@ class Subtomograms:
         (n, 3) z, y, x in voxels.
     imaging
         How they were imaged.
+    picks
+        Where they were picked; None where they may lie anywhere.
     """
 
     volumes: Stack | NDArray
     rows: NDArray[np.int64]
     centres: NDArray[np.float64]
     imaging: Imaging
+    picks: Picks | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -133,6 +137,7 @@ class Subtomograms:
             rows=self.rows[numbers],
             centres=self.centres[numbers],
             imaging=self.imaging[numbers],
+            picks=None if self.picks is None else self.picks[numbers],
         )
 
     def cut_centres(self) -> NDArray[np.int64]:
@@ -162,16 +167,34 @@ class Spectra:
         (n, k) complex, C V / P times the share of independent coefficients.
     power
         (n, k) C^2 / P times the same share: what a reference costs.
+    picks, pick_precision
+        (n, 3) picks, from where boxes were cut out, and (n,) one over the square of their errors;
+        None where particles may lie anywhere.
     """
 
     weighted: Tensor
     power: Tensor
+    picks: Tensor | None = None
+    pick_precision: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.weighted)
 
     def __getitem__(self, rows: Tensor | slice) -> "Spectra":
-        return Spectra(self.weighted[rows], self.power[rows])
+        some = Spectra(self.weighted[rows], self.power[rows])
+        if self.picks is None or self.pick_precision is None:
+            return some
+        return replace(some, picks=self.picks[rows], pick_precision=self.pick_precision[rows])
+
+    def log_prior(self, shifts: Tensor) -> Tensor | None:
+        """Log of the prior of shifts (n, m, 3), or of the same (1, m, 3) of all: (n, m).
+
+        A pick is off by a Gaussian along each axis; None where particles may lie anywhere.
+        """
+        if self.picks is None or self.pick_precision is None:
+            return None
+        squared = (shifts - self.picks[:, None]).square().sum(dim=-1)  # (n, m)
+        return -squared * self.pick_precision[:, None] / 2
 
     def repeated(self, weights: Tensor) -> "Spectra":
         """Every spectrum (n) m times, with the weights (n, m) of its poses: n m spectra."""
@@ -309,7 +332,11 @@ class WhitenedSubtomograms:
         share = float(np.mean(np.square(self.setup.window)))
         weight = share * transfer / self.noise[self.band.shells]
         power = (transfer * weight).expand(found.shape).contiguous()
-        return Spectra(found * weight, power)
+        if some.picks is None:
+            return Spectra(found * weight, power)
+        offsets = self.setup.tensor(some.picks.places - some.cut_centres())
+        precision = self.setup.tensor(some.picks.error_voxels**-2.0)
+        return Spectra(found * weight, power, offsets, precision)
 
     def _coefficients(self, some: Subtomograms) -> Tensor:
         """Coefficients (n, k); boxes are cut out and transformed a few at a time."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LARGEST_DEFOCUS_UM = 20  # more is none that a tomogram is taken at
 SMALLEST_DEFOCUS_UM = 0.05  # less is what a number of µm looks like that was taken for Å
 TILTS = ("tilt_min_deg", "tilt_max_deg")
+PICK_ERROR = "pick_error_voxels"  # of boxes that were cut at picks
 AXIS, STATE, DEFOCUS = "tilt_axis_deg", "ctf_state", "defocus_um"
 LARGEST_DEG = 90
 

@@ -13,6 +13,7 @@ from civa.consensus.alignment import Aligner
 from civa.consensus.assignment import Assignment
 from civa.consensus.averages import Averages
 from civa.consensus.centres import blobs_of, centres_of
+from civa.consensus.picks import Picks
 from civa.consensus.poses import Poses, pose_columns
 from civa.consensus.subtomograms import Imaging, Subtomograms
 from civa.data.files import write_csv
@@ -78,14 +79,15 @@ def run(
     cams = Stack.open(gradcam).expect_volumes(len(stack))
     known = Averages.read(averages, averages_record, spectra=spectra)
     predicted = read_predictions(predictions, data.table)
-    centres = centres_of(stack, cams, np.arange(len(stack)), what="all volumes")
+    picks = Picks.of_boxes(data.table, stack.shape[1:])
+    centres = centres_of(stack, cams, np.arange(len(stack)), what="all volumes", picks=picks)
 
     def other_starts(rows: NDArray) -> NDArray:
         blobs = blobs_of(stack, rows, other_centres)  # (m, s, 3)
         return np.concatenate([centres[rows, None], blobs], axis=1)  # (m, 1 + s, 3)
 
     found = Assignment(
-        _aligner(stack, known, data.table, device),
+        _aligner(stack, known, data.table, picks, device),
         labels=known.labels,
         given_class=predicted.map_class,
         unsure=data.held_out & (predicted.confidence < least_confidence),
@@ -104,7 +106,11 @@ def run(
 
 
 def _aligner(
-    stack: Stack, known: Averages, particles: pd.DataFrame, device: torch.device
+    stack: Stack,
+    known: Averages,
+    particles: pd.DataFrame,
+    picks: Picks | None,
+    device: torch.device,
 ) -> Callable[[int, NDArray, NDArray], Poses]:
     """Return a function: number of an average, rows (m,), centres (m, 3) -> their poses in it."""
     acquisitions, numbers = read_acquisitions(particles, *known.optics.acquisitions)
@@ -115,7 +121,8 @@ def _aligner(
     ]
 
     def align(number: int, rows: NDArray, centres: NDArray) -> Poses:
-        some = Subtomograms(stack, rows, centres, imaging[rows])
+        own = None if picks is None else picks[rows]
+        some = Subtomograms(stack, rows, centres, imaging[rows], own)
         return Poses.of(number, *aligners[number - 1].align(some))
 
     return align

@@ -16,6 +16,7 @@ from civa.consensus.classification import average_class
 from civa.consensus.diagnostics import report
 from civa.consensus.fourier import window_for
 from civa.consensus.mislabelled import Averaged, without_strays
+from civa.consensus.picks import Picks
 from civa.consensus.subtomograms import Imaging, Optics, Setup, Subtomograms
 from civa.data.imaging import (
     STATE,
@@ -62,7 +63,8 @@ def run(
     mixes structures; ``averages_record`` says which is which.  The contrast transfer is
     corrected volume by volume where the particle table has a column ``defocus_um``.  Its columns
     ``tilt_min_deg``, ``tilt_max_deg``, ``tilt_axis_deg`` and ``ctf_state`` say how each volume's
-    tomogram was taken, where that is not the same for all.
+    tomogram was taken, where that is not the same for all; ``pick_error_voxels``, where boxes were
+    cut at picks, how far these may be off.
 
     Parameters
     ----------
@@ -96,12 +98,14 @@ def run(
     imaging = Imaging(numbers, defocus, _tomograms(data))
     optics = Optics(stack.voxel_size_angstrom, acquisitions, microscope)
     setup = Setup(optics, window_for(stack.shape[1], radius_voxels), device)
+    picks = Picks.of_boxes(data.table, stack.shape[1:])
     train = data.parts["train"]
     classes = []
     for label, name in enumerate(data.names, start=1):
         rows = train[data.labels[train] == label]
-        centres = centres_of(stack, cams, rows, what=f"class {name}")
-        members = Subtomograms(stack, rows, centres, imaging[rows])
+        centres = centres_of(stack, cams, rows, what=f"class {name}", picks=picks)
+        own_picks = None if picks is None else picks[rows]
+        members = Subtomograms(stack, rows, centres, imaging[rows], own_picks)
         logger.info("class %s, %d volumes", name, len(rows))
         own = average_class(members, setup, plan=Plan(starts), seed=seed)
         classes.append(Averaged(name, label, members, own))

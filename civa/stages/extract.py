@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from civa.data.boxes import BOX_MULTIPLE
 from civa.data.files import write_csv
 from civa.data.findings import raise_errors
+from civa.data.imaging import PICK_ERROR
 from civa.data.particles import UNANNOTATED, read_particles, with_labels
 from civa.data.stack import write_batches
 from civa.data.volume import read_shape, standardize
@@ -41,6 +42,7 @@ def run(
     voxel_size_angstrom: float | None = None,
     tomogram_voxel_size_angstrom: float | None = None,
     edges: str = "leave-out",
+    pick_error_voxels: float = 2.0,
 ) -> None:
     """Cut a box around every position, at sub-voxel precision, with protein bright.
 
@@ -64,7 +66,7 @@ def run(
         (n, d, h, w) ground truth, MRC stack of labels; -1 throughout where there is none.
     particles
         CSV table of the volumes, a row each: id, class, label, tomogram, position in Å; range and
-        axis of the tilts, and CTF state where it is known.
+        axis of the tilts, and CTF state where it is known; how far picks may be off.
     """
     if edges not in EDGES:
         raise ValueError(f"edges must be one of {EDGES} (got '{edges}')")
@@ -105,7 +107,8 @@ def run(
                     boxes[row : row + 1] = sign * standardize(cut[None])
                     particle = table.iloc[row]
                     labels[row : row + 1] = _labelled(truth, particle, centre, box_voxels, size)
-    write_csv(particles, with_acquisition(table, table["tomogram"].tolist(), known))
+    table = with_acquisition(table, table["tomogram"].tolist(), known)
+    write_csv(particles, table.assign(**{PICK_ERROR: pick_error_voxels}))
 
 
 def _labelled(
