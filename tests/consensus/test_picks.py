@@ -48,7 +48,7 @@ def test_a_brighter_neighbour_is_left_alone() -> None:
     grids = (torch.from_numpy(rotation_grid(576)).float(), torch.from_numpy(shift_grid(8)).float())
     # As faint as a sub-tomogram is: its log-likelihood, against no particle, is some tens.
     ((strong,),) = search_grid(spectra, reference, band, *grids, keep=1)[0]
-    share = 40 / float(strong)
+    share = 20 / float(strong)
     spectra = Spectra(spectra.weighted * share, spectra.power * share)
 
     def found(some: Spectra) -> float:
