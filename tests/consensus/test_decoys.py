@@ -13,7 +13,7 @@ def test_a_spherical_average_is_the_same_from_everywhere_and_keeps_its_mass() ->
     cube = blob[inner, inner, inner]
     np.testing.assert_allclose(cube, np.rot90(cube, axes=(0, 2)), atol=1e-5)
     assert abs(blob.sum() / shape().sum() - 1) < 0.05
-    np.testing.assert_allclose(spherical(blob), blob, atol=0.05 * blob.max())
+    np.testing.assert_allclose(spherical(blob), blob, atol=0.08 * blob.max())
 
 
 def test_random_phases_keep_the_power_of_every_shell_and_nothing_else() -> None:
