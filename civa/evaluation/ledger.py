@@ -224,8 +224,10 @@ def trivial_line(scores: Mapping[str, pd.DataFrame], trivial: Mapping[str, pd.Da
     return line("trivial rules", "trivial", lead, of=f"{best}: {known[best]:.1f}")
 
 
-def consensus_lines(reports: Sequence[Mapping[str, Any]], misfits: ArrayLike) -> list[Line]:
-    """Check the averages of all classes, and how many volumes fit none.
+def consensus_lines(
+    reports: Sequence[Mapping[str, Any]], misfits: ArrayLike, decoy_margins: ArrayLike
+) -> list[Line]:
+    """Check the averages of all classes, and how many volumes fit none, or a decoy as well.
 
     Parameters
     ----------
@@ -234,6 +236,8 @@ def consensus_lines(reports: Sequence[Mapping[str, Any]], misfits: ArrayLike) ->
         class has, ``half_sets`` and ``agreement_of_starts``, NaN where there is none.
     misfits
         (n,) true where a volume fits no average.
+    decoy_margins
+        (n,) log-likelihood of a volume above that of decoys.
     """
     lines = []
     for name, key in (("half_sets", "half_sets"), ("starts", "agreement_of_starts")):
@@ -249,6 +253,7 @@ def consensus_lines(reports: Sequence[Mapping[str, Any]], misfits: ArrayLike) ->
         *lines,
         line(CONSENSUS, "split", 100 * outside[mixed], of=mixed),
         line(CONSENSUS, "misfits", 100 * float(np.asarray(misfits, dtype=float).mean())),
+        line(CONSENSUS, "decoys", 100 * float((np.asarray(decoy_margins) <= 0).mean())),
     ]
 
 

@@ -105,7 +105,7 @@ COSTS = {
     ),
     "crf": Cost(150, 400, TABLES_MB, 0.1),
     "average": Cost(350, 850, TABLES_MB, 0.2, gpu=True),
-    "align": Cost(350, 450, TABLES_MB, 0.1, gpu=True),
+    "align": Cost(350, 450, TABLES_MB, 0.25, gpu=True),
     "map_back": Cost(350, 500, TABLES_MB, 0.02),
     "train_voxresnet_full": Cost(
         350, 400, TABLES_MB, 0.042, activations_mb=300, epochs=200, gpu=True

@@ -1,8 +1,9 @@
 """Averages -> the pose of the target in every volume, and how far to trust it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,11 @@ from civa.consensus.alignment import Aligner
 from civa.consensus.assignment import Assignment
 from civa.consensus.averages import Averages
 from civa.consensus.centres import blobs_of, centres_of
+from civa.consensus.decoys import scrambled, spherical
 from civa.consensus.picks import Picks
 from civa.consensus.poses import Poses, pose_columns
-from civa.consensus.subtomograms import Imaging, Subtomograms
+from civa.consensus.rivals import Rivals, Scorer, find_rivals
+from civa.consensus.subtomograms import Imaging, Setup, Subtomograms
 from civa.data.files import write_csv
 from civa.data.imaging import read_acquisitions, read_defocus
 from civa.data.particles import ParticleSet, read_predictions
@@ -23,6 +26,11 @@ from civa.data.stack import Stack, open_volumes
 from civa.training.loop import set_up_torch
 
 logger = logging.getLogger(__name__)
+
+Source = Callable[[NDArray, NDArray], Subtomograms]
+
+DECOY_SEED = 1
+TURNLESS: dict[str, Any] = {"rotations": 24}  # of what looks the same from everywhere
 
 
 def run(
@@ -49,7 +57,9 @@ def run(
     average's training volumes.  Where the classifier is less sure than ``least_confidence``, or a
     volume fits badly or too well, other classes than that of the column ``told`` are tried; below
     ``least_trust``, or with a score that chance would reach, the ``other_centres`` brightest blobs
-    as well (`civa.consensus.assignment`).
+    as well (`civa.consensus.assignment`).  ``class_probability`` is that of the class against all
+    others, ``rival`` the next of them, and ``decoy_margin`` how far the score lies above that of
+    decoys, which no volume shows (`civa.consensus.rivals`).
 
     Parameters
     ----------
@@ -86,8 +96,9 @@ def run(
         blobs = blobs_of(stack, rows, other_centres)  # (m, s, 3)
         return np.concatenate([centres[rows, None], blobs], axis=1)  # (m, 1 + s, 3)
 
+    some_of, setup = _sources(stack, known, data.table, picks, device)
     found = Assignment(
-        _aligner(stack, known, data.table, picks, device),
+        _aligner(setup, known, some_of),
         labels=known.labels,
         given_class=predicted.map_class,
         unsure=data.held_out & (predicted.confidence < least_confidence),
@@ -97,38 +108,71 @@ def run(
     found.try_own_class(centres)
     found.try_other_classes(centres)
     tried = found.try_other_centres(other_starts)
+    rivals = _rivals(found, setup, known, some_of)
     mislabelled = ~data.held_out & (found.labels != found.given_class)
     _warn(found.outliers, tried, mislabelled, least_trust)
+    _warn_of_decoys(rivals)
     middle = np.array(stack.shape[1:]) // 2
-    table = _table(data, found)
+    table = _table(data, found, rivals)
     columns = pose_columns(found.poses.matrices, found.poses.centres - middle)
     write_csv(alignment, table.assign(**columns))
 
 
-def _aligner(
+def _sources(
     stack: Stack,
     known: Averages,
     particles: pd.DataFrame,
     picks: Picks | None,
     device: torch.device,
-) -> Callable[[int, NDArray, NDArray], Poses]:
-    """Return a function: number of an average, rows (m,), centres (m, 3) -> their poses in it."""
+) -> tuple[Source, Setup]:
+    """Return what gives sub-tomograms: rows (m,), centres (m, 3) -> some; and their setup."""
     acquisitions, numbers = read_acquisitions(particles, *known.optics.acquisitions)
     imaging = Imaging(numbers, read_defocus(particles) if known.defocus_known else None)
-    setup = known.setup(acquisitions, device)
+
+    def some_of(rows: NDArray, centres: NDArray) -> Subtomograms:
+        own = None if picks is None else picks[rows]
+        return Subtomograms(stack, rows, centres, imaging[rows], own)
+
+    return some_of, known.setup(acquisitions, device)
+
+
+def _aligner(
+    setup: Setup, known: Averages, some_of: Source
+) -> Callable[[int, NDArray, NDArray], Poses]:
+    """Return a function: number of an average, rows (m,), centres (m, 3) -> their poses in it."""
     aligners = [
         Aligner(density, known.noise(index), setup) for index, density in enumerate(known.densities)
     ]
 
     def align(number: int, rows: NDArray, centres: NDArray) -> Poses:
-        own = None if picks is None else picks[rows]
-        some = Subtomograms(stack, rows, centres, imaging[rows], own)
-        return Poses.of(number, *aligners[number - 1].align(some))
+        return Poses.of(number, *aligners[number - 1].align(some_of(rows, centres)))
 
     return align
 
 
-def _table(data: ParticleSet, found: Assignment) -> pd.DataFrame:
+def _rivals(found: Assignment, setup: Setup, known: Averages, some_of: Source) -> Rivals:
+    """Score volumes against other classes and decoys of their own, from where they were found."""
+    generator = np.random.default_rng(DECOY_SEED)
+    blobs = [spherical(density) for density in known.densities]
+    random = [scrambled(density, setup.window, generator) for density in known.densities]
+
+    def scorer(densities: Iterable[NDArray], **search: Any) -> Scorer:
+        aligners = [Aligner(d, known.noise(i), setup, **search) for i, d in enumerate(densities)]
+
+        def score(number: int, rows: NDArray, centres: NDArray) -> NDArray[np.float64]:
+            return aligners[number - 1].align(some_of(rows, centres))[0]
+
+        return score
+
+    return find_rivals(
+        found.poses,
+        known.labels,
+        scorer(known.densities),
+        [scorer(blobs, **TURNLESS), scorer(random)],
+    )
+
+
+def _table(data: ParticleSet, found: Assignment, rivals: Rivals) -> pd.DataFrame:
     """One line per volume: class, average and how well it fits; see docs/conventions.md."""
     names = np.array(["", *data.names])
     return data.table[["id"]].assign(
@@ -138,8 +182,22 @@ def _table(data: ParticleSet, found: Assignment) -> pd.DataFrame:
         told=names[found.given_class],
         score=found.poses.scores,
         trust=found.poses.z_scores,
-        misfit=found.outliers.astype(int),
+        misfit=(found.outliers | rivals.fit_decoys).astype(int),
+        class_probability=rivals.class_probability.round(4),
+        rival=names[rivals.labels],
+        decoy_margin=rivals.decoy_margin.round(2),
     )
+
+
+def _warn_of_decoys(rivals: Rivals) -> None:
+    """Say how many volumes a decoy fits, as those do that do not show the average."""
+    count = int(rivals.fit_decoys.sum())
+    if count:
+        logger.warning(
+            "%d of %d volumes fit a blob of the average's size, or random phases of its spectrum, "
+            "as well as the average: nothing says that they show it (column decoy_margin)",
+            *(count, len(rivals.labels)),
+        )
 
 
 def _warn(

@@ -131,9 +131,11 @@ def _consensus_lines(
 ) -> list[ledger.Line]:
     """Lines of CIVA-Consensus; its scores are in ``tables`` where there is a ground truth."""
     reached = miou(tables["consensus"]) if "consensus" in tables else np.nan
-    masked, misfits = sizes(masks), pd.read_csv(alignment)["misfit"]
+    masked, aligned = sizes(masks), pd.read_csv(alignment)
     return [
-        *ledger.consensus_lines(read_json(averages)["averages"], misfits),
+        *ledger.consensus_lines(
+            read_json(averages)["averages"], aligned["misfit"], aligned["decoy_margin"]
+        ),
         ledger.line(ledger.CONSENSUS, "consensus", reached),
         *ledger.mask_lines(ledger.CONSENSUS, masked, int(np.prod(masks.shape[1:]))),
         ledger.spread_line(ledger.CONSENSUS, masked, classes),

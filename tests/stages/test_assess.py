@@ -247,7 +247,8 @@ def test_the_new_method_is_judged_where_its_products_are_given(run: Run) -> None
     averages = [{**figures, "title": name, "class": name} for name in ("one", "two")]
     write_json(run.path("averages.json"), {"averages": averages})
     misfit = [0] * (N - 1) + [1]
-    pd.DataFrame({"trust": np.zeros(N), "misfit": misfit}).to_csv(run.path("alignment.csv"))
+    aligned = pd.DataFrame({"trust": np.zeros(N), "misfit": misfit, "decoy_margin": 20.0})
+    aligned.to_csv(run.path("alignment.csv"))
     flags = {"averages": "averages.json", "alignment": "alignment.csv", "consensus": "crf.mrcs"}
     words = [word for flag, name in flags.items() for word in (f"--{flag}", run.path(name))]
     assert main([*run.command(), *map(str, words)]) == 0
