@@ -31,6 +31,7 @@ def run(
     classes: tuple[str, ...],
     others: tuple[str, ...] = (),
     copies: int = 200,
+    other_copies: int | None = None,
     slab_voxels: tuple[int, ...] = (100, 256, 256),
     voxel_size_angstrom: float = 10.0,
     occupancy: float = 0.1,
@@ -97,7 +98,8 @@ def run(
     slab = pack(
         crowd,
         maps,
-        copies=dict.fromkeys([*of_structure, *others], copies),
+        copies=dict.fromkeys(of_structure, copies)
+        | dict.fromkeys(others, copies if other_copies is None else other_copies),
         generator=generator,
     )
     if len(slab.particles) > LARGEST_INSTANCE:
