@@ -118,8 +118,16 @@ def trace(product: Path) -> Iterator[tuple[int, Path, dict[str, Any]]]:
         described.add(path)
         record = read_json(record_path(path)) if record_path(path).is_file() else {}
         yield depth, path, record
-        inputs = [Path(name) for name in record.get("inputs", {})]
+        inputs = [_seen_from(path, Path(name)) for name in record.get("inputs", {})]
         waiting += [(depth + 1, made_from) for made_from in reversed(inputs)]
+
+
+def _seen_from(product: Path, name: Path) -> Path:
+    """Return a file that a record names, also from another folder than that in which it ran."""
+    if name.is_absolute() or name.exists():
+        return name
+    above = (folder / name for folder in product.resolve().parents)
+    return next((path for path in above if path.exists()), name)
 
 
 def leaves(product: Path) -> dict[Path, str]:

@@ -153,3 +153,18 @@ def test_a_folder_has_one_record_beside_it_that_lists_its_files(tmp_path: Path) 
     (folder / "a.star").rename(folder / "b.star")  # a name is content too
     with pytest.raises(ValueError, match="export is not the file that stage 'export' recorded"):
         verify(folder)
+
+
+def test_a_trace_is_the_same_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    (project / "results").mkdir(parents=True)
+    monkeypatch.chdir(project)
+    source = Path("results/a.txt")
+    source.write_text("a")
+    middle = make(Path("results/b.txt"), source)
+    product = make(Path("results/c.txt"), middle)
+    monkeypatch.chdir(tmp_path)
+    found = [path for _, path, _ in trace(project / product)]
+    assert found == [project / product, project / middle, project / source]
