@@ -296,11 +296,14 @@ def test_a_misfit_has_little_trust_and_is_reported(
     write_stack(broken.path("volumes.mrcs"), stack, voxel_size_angstrom=VOXEL)
     with caplog.at_level(logging.WARNING, logger="civa"):
         trust = broken.align()["trust"].to_numpy()
+    table = pd.read_csv(broken.path("alignment.csv"))
     assert trust.argmin() == 21
     assert trust[21] < -3
+    assert table["misfit"][21] == 1
+    assert table["decoy_margin"].argmin() == 21
     assert (
         "volumes fitted their average badly (trust below -3, or a score that chance would reach); "
-        "other centres"
+        "after other centres and classes were tried, 1 still do"
     ) in caplog.text
 
 
