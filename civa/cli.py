@@ -24,8 +24,8 @@ from typing import Any
 from civa import __version__
 from civa.data.findings import NotInOrderError
 from civa.pipeline.commands import check_ranges, describe
-from civa.pipeline.provenance import digests, record_path, was_changed, write_record
-from civa.pipeline.publishing import ENDING, PRIVATE, publishing
+from civa.pipeline.provenance import digests, write_record
+from civa.pipeline.publishing import ENDING, PRIVATE, check_places, publishing
 from civa.pipeline.signatures import Parameter, signature, stage_module
 
 if typing.TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> No
         values[name] = _checkpoint(values[name], verb, settings, read)
     asked = {name: value for name, value in values.items() if kinds[name] == "product"}
     products = {name: value for name, value in asked.items() if value is not None}
-    _check_places(products.values())
+    check_places(products.values())
     started = time.monotonic()
     with publishing(list(products.values())) as private:
         written = {name: private[product] for name, product in products.items()}
@@ -202,33 +202,6 @@ def _run(verb: str, function: Stage, values: dict[str, Any], command: str) -> No
         raise refused
     for name in states:
         values[name].remove()
-
-
-def _check_places(products: Iterable[Path]) -> None:
-    """Check that no product takes the place of what no stage has written, or somebody has changed.
-
-    Snakemake removes the older files of a job before it begins.
-
-    Raises
-    ------
-    ValueError
-        If one does.
-    """
-    for path in products:
-        if not path.name:
-            raise ValueError(f"'{path}' names no file: give a product the path of one")
-        if path.is_dir() or not path.exists():
-            continue
-        if not record_path(path).exists():
-            raise ValueError(
-                f"{path} is there and was not written by civa: choose another name, so that "
-                "nothing of yours is replaced"
-            )
-        if was_changed(path):
-            raise ValueError(
-                f"{path} was changed after civa wrote it: move it, so that nothing of yours is "
-                "replaced"
-            )
 
 
 def _checkpoint(

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 # States of the contrast transfer in a tomogram -> what is left of it.
-RAW, PHASE_FLIPPED = "raw", "phase-flipped"
+RAW, PHASE_FLIPPED, CTF_MULTIPLIED = "raw", "phase-flipped", "ctf-multiplied"
 TRANSFERS: dict[str, Callable[[NDArray], NDArray]] = {
     RAW: np.asarray,
     PHASE_FLIPPED: np.abs,
-    "ctf-multiplied": np.square,
+    CTF_MULTIPLIED: np.square,
     "deconvolved": np.ones_like,
 }
 STATES = tuple(TRANSFERS)

@@ -155,41 +155,40 @@ def imported_boxes(wildcards):
     return [str(path) for path in own_data.listed_files(table)]
 
 
+def of_user(find, wildcards):
+    """Files of a user that a data set is made from, or an error that Snakemake shows."""
+    try:
+        return [str(path) for path in find(config, wildcards.dataset)]
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def particle_lists(wildcards):
     """Input function: the particle lists of a data set."""
     if wildcards.dataset in SPECIMENS:
         return simulated("picks", wildcards.dataset)
-    return [str(path) for path in own_data.lists(config, wildcards.dataset)]
+    return of_user(own_data.lists, wildcards)
 
 
 def tomograms(wildcards):
     """Input function: the tomograms that the particle lists of a data set name."""
     if wildcards.dataset in SPECIMENS:
         return simulated("tomogram", wildcards.dataset)
-    try:
-        return [str(path) for path in own_data.tomograms(config, wildcards.dataset)]
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
+    return of_user(own_data.tomograms, wildcards)
 
 
 def tilt_files(wildcards):
     """Input function: the tilt angles of the tomograms, where they are given."""
     if wildcards.dataset in SPECIMENS:
         return []
-    try:
-        return [str(path) for path in own_data.tilt_files(config, wildcards.dataset)]
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
+    return of_user(own_data.tilt_files, wildcards)
 
 
 def instances(wildcards):
     """Input function: whose voxel is whose, where it is known."""
     if wildcards.dataset in SPECIMENS:
         return simulated("instances", wildcards.dataset)
-    try:
-        return [str(path) for path in own_data.instances(config, wildcards.dataset)]
-    except ValueError as error:
-        raise WorkflowError(str(error)) from None
+    return of_user(own_data.instances, wildcards)
 
 
 def simulated(name, dataset):

@@ -187,12 +187,18 @@ def test_a_log_is_begun_anew_and_closed(tmp_path: Path) -> None:
     assert "none.csv" in line
 
 
+def twenty(folder: Path) -> Path:
+    """A table of particles that can be split."""
+    particles = folder / "particles.csv"
+    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    return particles
+
+
 @pytest.mark.parametrize("flag", ["--log", "--out"])
 def test_a_file_of_the_users_is_not_replaced(
     tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    particles, notes = tmp_path / "particles.csv", tmp_path / "notes.txt"
-    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    particles, notes = twenty(tmp_path), tmp_path / "notes.txt"
     notes.write_text("mine\n")
     out = ["--out", str(tmp_path / "split.csv")]
     assert main(["split", "--particles", str(particles), *out, flag, str(notes)]) == 1
@@ -203,8 +209,7 @@ def test_a_file_of_the_users_is_not_replaced(
 def test_a_product_that_somebody_changed_is_not_replaced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    particles, out = tmp_path / "particles.csv", tmp_path / "split.csv"
-    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    particles, out = twenty(tmp_path), tmp_path / "split.csv"
     command = ["split", "--particles", str(particles), "--out", str(out)]
     assert main(command) == main(command) == 0
     out.write_text("mine\n")
@@ -216,8 +221,7 @@ def test_a_product_that_somebody_changed_is_not_replaced(
 def test_what_is_no_file_is_not_replaced(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    particles, pipe = tmp_path / "particles.csv", tmp_path / "pipe"
-    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    particles, pipe = twenty(tmp_path), tmp_path / "pipe"
     os.mkfifo(pipe)
     for out, message in ((str(pipe), "was not written by civa"), ("", "names no file")):
         assert main(["split", "--particles", str(particles), "--out", out]) == 1
@@ -228,8 +232,7 @@ def test_what_is_no_file_is_not_replaced(
 def test_a_stage_leaves_a_record_beside_its_products(tmp_path: Path) -> None:
     folder = tmp_path / "a b; 'c' é"  # paths reach the stage as they are
     folder.mkdir()
-    particles, out = folder / "particles.csv", folder / "split.csv"
-    particles.write_text("id,class\n" + "".join(f"{i},x\n" for i in range(20)))
+    particles, out = twenty(folder), folder / "split.csv"
     assert main(["split", "--particles", str(particles), "--out", str(out), "--seed", "5"]) == 0
     record = read_json(record_path(out))
     assert record["stage"] == "split"

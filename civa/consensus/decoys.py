@@ -7,6 +7,8 @@ average.  A volume that fits one as well as the average does not show what the a
 import numpy as np
 from numpy.typing import NDArray
 
+from civa.consensus.reconstruction import fourier_shells
+
 Density = NDArray[np.float32]
 
 
@@ -35,10 +37,7 @@ def scrambled(density: Density, window: Density, generator: np.random.Generator)
 
 def _with_power_of(drawn: NDArray[np.float64], density: Density) -> Density:
     """Scale every shell of a map (e, e, e) to the power that a density has there."""
-    edge = density.shape[0]
-    along = np.fft.fftfreq(edge, 1 / edge)
-    grid = np.meshgrid(along, along, along, indexing="ij", sparse=True)
-    shell = np.rint(np.sqrt(sum(np.square(axis) for axis in grid))).astype(int)
+    shell = fourier_shells(density.shape[0])
     have, want = (
         np.bincount(shell.ravel(), (np.abs(np.fft.fftn(one)) ** 2).ravel())
         for one in (drawn, density)

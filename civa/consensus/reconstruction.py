@@ -124,6 +124,13 @@ def band_correlation(first: NDArray, second: NDArray, shells: NDArray[np.int64])
     return float(cross / max(np.sqrt(np.prod(powers)), 1e-20))
 
 
+def fourier_shells(edge: int) -> NDArray[np.int64]:
+    """Number of the shell of 1 / box of every coefficient (e, e, e), FFT order."""
+    steps = np.fft.fftfreq(edge) * edge
+    grid = np.meshgrid(steps, steps, steps, indexing="ij", sparse=True)
+    return np.sqrt(sum(np.square(axis) for axis in grid)).round().astype(np.int64)
+
+
 def shell_sums(first: NDArray, second: NDArray) -> NDArray[np.float64]:
     """Sums over the shells of 1 / box of two maps (e, e, e), from shell 0 to e / 2.
 
@@ -132,13 +139,10 @@ def shell_sums(first: NDArray, second: NDArray) -> NDArray[np.float64]:
     (3, shells): of the cross term, and of the power of either.
     """
     edge = first.shape[0]
-    steps = np.fft.fftfreq(edge) * edge
-    shells = np.sqrt(sum(np.square(g) for g in np.meshgrid(steps, steps, steps))).round()
+    shells = fourier_shells(edge)
     a, b = np.fft.fftn(first), np.fft.fftn(second)
     values = ((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)
-    return np.stack(
-        [np.bincount(shells.astype(int).ravel(), v.ravel())[: edge // 2 + 1] for v in values]
-    )
+    return np.stack([np.bincount(shells.ravel(), v.ravel())[: edge // 2 + 1] for v in values])
 
 
 def last_resolved_shell(fsc: NDArray, *, first: int, level: float) -> int:

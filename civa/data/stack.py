@@ -19,7 +19,7 @@ from mrcfile.utils import mode_from_dtype
 from numpy.typing import DTypeLike, NDArray
 
 from civa.data.files import replacing
-from civa.data.volume import WRITABLE, voxel_size_of
+from civa.data.volume import check_writable, voxel_size_of
 
 logger = logging.getLogger(__name__)
 
@@ -225,9 +225,7 @@ def write_batches(
         If MRC cannot hold the type of the voxels, or a volume was not written.
     """
     stored = np.dtype(np.int8 if np.dtype(dtype) == np.bool_ else dtype)
-    if stored not in WRITABLE:
-        kinds = ", ".join(map(str, WRITABLE))
-        raise ValueError(f"{path}: cannot store {stored} in MRC: use one of {kinds}")
+    check_writable(path, stored)
     with replacing(path) as temporary:
         with mrcfile.new_mmap(temporary, shape, mrc_mode=mode_from_dtype(stored)) as mrc:
             mrc.header.ispg = VOLUME_STACK

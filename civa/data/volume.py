@@ -22,6 +22,20 @@ WRITABLE = tuple(np.dtype(kind) for kind in (np.int8, np.int16, np.float16, np.f
 SMALLEST_VOXEL_ANGSTROM = 0.5  # a smaller header value is a missing or mistaken one
 
 
+def check_writable(path: Path, dtype: np.dtype) -> None:
+    """Check that MRC holds a type of voxels.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if dtype not in WRITABLE:
+        raise ValueError(
+            f"{path}: cannot store {dtype} in MRC: use int8, int16, float16 or float32"
+        )
+
+
 def write_volume(path: Path, volume: NDArray, *, voxel_size_angstrom: float) -> None:
     """Write one volume (d, h, w) as MRC; booleans and labels as int8 (mode 0).
 
@@ -31,10 +45,7 @@ def write_volume(path: Path, volume: NDArray, *, voxel_size_angstrom: float) -> 
         If MRC cannot hold the type of the voxels.
     """
     data = volume.astype(np.int8) if volume.dtype == np.bool_ else volume
-    if data.dtype not in WRITABLE:
-        raise ValueError(
-            f"{path}: cannot store {data.dtype} in MRC: use int8, int16, float16 or float32"
-        )
+    check_writable(path, data.dtype)
     with replacing(path) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
         mrc.set_data(np.ascontiguousarray(data))
         mrc.set_volume()

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from civa.optics import TRANSFERS, Microscope, TiltRange, contrast_transfer, missing_wedge
+from civa.optics import (
+    CTF_MULTIPLIED,
+    PHASE_FLIPPED,
+    RAW,
+    TRANSFERS,
+    Microscope,
+    TiltRange,
+    contrast_transfer,
+    missing_wedge,
+)
 from civa.tomograms.tomogram import Tomogram
 
 BLOCK = 96  # voxels of a tomogram along an edge that are looked at together
@@ -30,7 +39,7 @@ DEFOCI_UM = np.arange(1.5, 9.05, 0.1)
 BLURS_ANGSTROM = (0.0, 4.0, 6.0, 8.0, 10.0, 12.0)  # of tilts that are not quite aligned
 OVERFLOWN = 8  # voxels at the very same extreme of a box: they overflowed
 FILLS = 6  # times that a fit says what they hold; it changes no more after 4
-MODELLED = ("raw", "phase-flipped", "ctf-multiplied")
+MODELLED = (RAW, PHASE_FLIPPED, CTF_MULTIPLIED)
 # How much worse the second state has to fit, shells times the logarithm of the ratio of both
 # misfits, to be told: 3.5 is a ratio of likelihoods of 33, as 0.97 is of probabilities.
 TELLING = 3.5

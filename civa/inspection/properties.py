@@ -259,21 +259,20 @@ def _check_tilts(source: Path, observed: Observed, stated: Stated) -> list[Findi
         )
         remedy = "give the raw or CTF-corrected tomogram, not one that was denoised or filled"
         return [Finding("warning", source, value, "", remedy)]
-    taken = [float(one.value) for one in _tilts(observed, stated)]
-    axis = float(_axis(observed, stated).value)
-    first, last = geometry.tilts_about(axis)
+    taken = tilts_of(observed, stated)
+    first, last = geometry.tilts_about(taken.axis_deg)
     value = (
         f"the voxels of tomogram '{name}' show tilts from {first:.0f} to {last:.0f}° about an axis "
         f"{geometry.axis_deg:.0f}° from y (to 3°)"
     )
-    apart = max(abs(taken[0] - first), abs(taken[1] - last))
-    turned = abs((axis - geometry.axis_deg + 90) % 180 - 90)
+    apart = max(abs(taken.first_deg - first), abs(taken.last_deg - last))
+    turned = abs((taken.axis_deg - geometry.axis_deg + 90) % 180 - 90)
+    said = f"{taken.first_deg:.1f} to {taken.last_deg:.1f}° about {taken.axis_deg:.1f}°"
     if apart > TOLERANCE_DEG or turned > AXIS_TOLERANCE_DEG:
-        said = f"{taken[0]:.1f} to {taken[1]:.1f}° about {axis:.1f}°"
         remedy = "correct tilt_range_deg, tilt_axis_deg or the tilt files, or leave them out"
         return [Finding("warning", source, value, f"{said}, as stated", remedy)]
     if _tilts(observed, stated)[0].source != "measured":
-        value += f"; {taken[0]:.1f} to {taken[1]:.1f}° about {axis:.1f}° is used, as stated"
+        value += f"; {said} is used, as stated"
     return [Finding("advice", source, value)]
 
 

@@ -35,15 +35,10 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
     fractions = (defaults("split") | settings(values, "split", dataset))["fractions"]
     origin = "import" if own_data.is_imported(values, dataset) else "extract"
     told = settings(values, origin, dataset)
+    first = Path(origin)
     try:
-        first = (
-            own_data.table(values, dataset)
-            if origin == "import"
-            else own_data.lists(values, dataset)[0]
-        )
-    except ValueError as error:
-        return Inspection([Finding("error", Path(origin), str(error))])
-    try:
+        lists = [] if origin == "import" else own_data.lists(values, dataset)
+        first = own_data.table(values, dataset) if origin == "import" else lists[0]
         stated = stated_of(
             told.get("tilt_range_deg"),
             told.get("tilt_axis_deg"),
@@ -59,7 +54,6 @@ def inspect_own_data(values: Mapping[str, Any], dataset: str, *, deep: bool = Fa
                 stated=stated,
                 deep=deep,
             )
-        lists = own_data.lists(values, dataset)
         classes: list[str | None] = [*own_data.list_classes(values, dataset)]
         files = own_data.tomograms(values, dataset)
         tilt_files = own_data.tilt_files(values, dataset)

@@ -25,11 +25,11 @@ import socket
 import threading
 import types
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from civa.data.files import files_below, read_json, write_json
-from civa.pipeline.provenance import recorded_files
+from civa.pipeline.provenance import record_path, recorded_files, was_changed
 
 # What asks a process to end -> why it may have come.
 ENDING = {
@@ -172,6 +172,34 @@ def _move_all(claim: Path, token: str, folders: Mapping[Path, Path]) -> None:
 def _check_owner(claim: Path, token: str) -> None:
     if _owner(claim) != token:
         raise Superseded(_verdict(claim))
+
+
+def check_places(products: Iterable[Path]) -> None:
+    """Check that no product takes the place of what no stage has written, or somebody has changed.
+
+    Of folders, `publishing` checks that.  Snakemake removes the older files of a job before it
+    begins.
+
+    Raises
+    ------
+    ValueError
+        If one does.
+    """
+    for path in products:
+        if not path.name:
+            raise ValueError(f"'{path}' names no file: give a product the path of one")
+        if path.is_dir() or not path.exists():
+            continue
+        if not record_path(path).exists():
+            raise ValueError(
+                f"{path} is there and was not written by civa: choose another name, so that "
+                "nothing of yours is replaced"
+            )
+        if was_changed(path):
+            raise ValueError(
+                f"{path} was changed after civa wrote it: move it, so that nothing of yours is "
+                "replaced"
+            )
 
 
 def _refuse_to_delete(products: Sequence[Path]) -> None:

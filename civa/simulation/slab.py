@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from civa.simulation.specimen import bounding_radius, render
+from civa.simulation.specimen import bounding_radius, overlap, render
 from civa.simulation.structures import OVERSAMPLING, PROTEIN_POTENTIAL
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ ORIENTATIONS_TRIED = 25  # of one particle, before the slab counts as full for i
 LEAFLETS_ANGSTROM = 38.0  # between the head groups of a lipid bilayer
 LEAFLET_SIGMA_ANGSTROM = 6.0
 LEAFLET_POTENTIAL = 1.2  # of head groups, in potentials of protein
-GOLD_POTENTIAL = 8.0  # of a bead, likewise: as dark in tomograms (docs/method.md)
+GOLD_POTENTIAL = 8.0  # of a bead, likewise: as dark in tomograms
 SMALL_ORIENTATIONS = 24  # in which small proteins are drawn, once for all
 
 
@@ -171,7 +171,7 @@ def _place(
         solid = body > crowd.mask_fraction * body.max()
         corners = generator.integers(low, high, size=(PLACES_TRIED, 3)) - body.shape[0] // 2
         for corner in corners:
-            inside, part = _overlap(shape, body.shape, corner)
+            inside, part = overlap(shape, body.shape, corner)
             if not (blocked[inside] & solid[part]).any():
                 instance = len(slab.particles) + 1
                 slab.potential[inside] += body[part]
@@ -181,17 +181,6 @@ def _place(
                 slab.particles.append(PlacedParticle(name, instance, centre, rotation))
                 return int(solid.sum())
     return 0
-
-
-def _overlap(
-    shape: NDArray[np.int64], body: Sequence[int], corner: NDArray[np.int64]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return the slices in which a body at a corner lies inside the slab."""
-    low = np.maximum(corner, 0)
-    high = np.maximum(np.minimum(corner + np.array(body), shape), low)
-    inside = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    part = tuple(slice(int(a - c), int(b - c)) for a, b, c in zip(low, high, corner, strict=True))
-    return inside, part
 
 
 def _distances(
@@ -251,7 +240,7 @@ def _add_small(
         filled += voxels  # also where it falls on a particle: there is less room for them
         if blocked[tuple(centre)]:
             continue
-        inside, part = _overlap(
+        inside, part = overlap(
             np.array(crowd.shape), body.shape, centre - np.array(body.shape) // 2
         )
         slab.potential[inside] += np.where(blocked[inside], 0, body[part])

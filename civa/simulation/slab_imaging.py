@@ -5,6 +5,7 @@ its own; the images are counted electrons.  Axes and conventions are those of
 `civa.simulation.tilt_series`: the tilt axis is y, and u = x cos t + z sin t.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,17 +14,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from civa.optics import (
+    CTF_MULTIPLIED,
     PHASE_FLIPPED,
     RAW,
     Microscope,
     contrast_transfer,
     electron_wavelength_angstrom,
 )
+from civa.simulation.tilt_series import ramp
 
 Volume = NDArray[np.float32]
 Images = NDArray[np.float32]
 
-STATES = (RAW, PHASE_FLIPPED, "ctf-multiplied")
+STATES = (RAW, PHASE_FLIPPED, CTF_MULTIPLIED)
 VOLTS = 47.878  # V Å^2, h^2 / (2 pi m e): potential of a scattering length of 1 Å per Å^3
 # Share of a protein's potential that is left beside the ice that it displaces: 6.5 V of protein
 # (4.8 V in templates, which have no hydrogens), less 4.5 V of ice (Vulovic et al., 2013).
@@ -195,11 +198,10 @@ class SlabImaging:
     def _weighted(self, image: Images) -> NDArray[np.complex64]:
         """Coefficients (f, h) of an image (u, h), weighted for back-projection."""
         spectrum = np.fft.rfft(np.fft.ifftshift(image, axes=0), axis=0)[: len(self.frequencies)]
-        step = np.deg2rad(self.acquisition.tilts_deg[2])
-        radius = np.arange(len(self.frequencies), dtype=float)
-        radius[0] = 0.125  # the central disc, shared by all projections; halved: it has no twin
-        return (spectrum * (2 * step * radius / self.width**2)[:, None]).astype(np.complex64)
+        weight = ramp(self.width, np.deg2rad(self.acquisition.tilts_deg[2]))
+        return (spectrum * weight[:, None]).astype(np.complex64)
 
+    @functools.cached_property
     def _frequency(self) -> NDArray[np.float64]:
         """Spatial frequency (u, h / 2 + 1) of an image's coefficients, 1/Å."""
         along_u, along_y = np.fft.fftfreq(self.width), np.fft.rfftfreq(self.height)
@@ -215,7 +217,7 @@ class SlabImaging:
         acquisition = self.acquisition
         height_um = 1e-4 * self.voxel * np.tan(angle)  # per voxel along u
         count = max(1, int(np.ceil(abs(height_um) * self.width / acquisition.strip_um)))
-        spectrum, frequency = np.fft.rfft2(image), self._frequency()
+        spectrum, frequency = np.fft.rfft2(image), self._frequency
         done = np.empty_like(image)
         for strip in np.array_split(np.arange(self.width), count):
             middle = strip.mean() - self.width // 2
@@ -241,7 +243,7 @@ class SlabImaging:
     def _damage(self, image: Images, exposure: float) -> Images:
         """Weaken an image (u, h) as much as an exposure in e/Å^2 does."""
         a, b, c = CRITICAL_EXPOSURE
-        frequency = np.maximum(self._frequency(), 1e-6)  # at 0 nothing is lost
+        frequency = np.maximum(self._frequency, 1e-6)  # at 0 nothing is lost
         left = np.exp(-exposure / (2 * (a * frequency**b + c)))
         return np.fft.irfft2(np.fft.rfft2(image) * left, s=image.shape).astype(np.float32)
 

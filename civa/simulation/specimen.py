@@ -287,21 +287,21 @@ def contact(
         distance += 1
 
 
-def _overlap(
-    box_shape: tuple[int, ...], body_shape: tuple[int, ...], place: NDArray[np.int64]
+def overlap(
+    shape: Sequence[int] | NDArray[np.int64], body: Sequence[int], corner: NDArray[np.int64]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Return the slices in which a body, displaced by ``place``, lies inside the box."""
-    box_slices, body_slices = [], []
-    for box, body, displacement in zip(box_shape, body_shape, place, strict=True):
-        start = box // 2 - body // 2 + int(displacement)
-        low, high = max(start, 0), max(min(start + body, box), 0)
-        box_slices.append(slice(low, max(high, low)))
-        body_slices.append(slice(low - start, max(high, low) - start))
-    return tuple(box_slices), tuple(body_slices)
+    """Return the slices in which a body at a corner lies inside a box, in the box and the body."""
+    low = np.maximum(corner, 0)
+    high = np.maximum(np.minimum(corner + np.array(body), shape), low)
+    inside = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    part = tuple(slice(int(a - c), int(b - c)) for a, b, c in zip(low, high, corner, strict=True))
+    return inside, part
 
 
 def _add(box: NDArray, body: NDArray, place: NDArray[np.int64]) -> None:
-    inside, part = _overlap(box.shape, body.shape, place)
+    """Add a body whose middle lies ``place`` from that of a box."""
+    corner = np.array(box.shape) // 2 - np.array(body.shape) // 2 + place
+    inside, part = overlap(box.shape, body.shape, corner)
     box[inside] += body[part]
 
 

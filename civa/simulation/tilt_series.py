@@ -92,12 +92,24 @@ class TiltSeries:
 
 
 def _ramp(angles: NDArray, size: int) -> NDArray:
-    """Weight of every coefficient, (2 t f,): the area that it stands for in Fourier space."""
+    """Weight of every coefficient, (2 t f,); see `ramp`."""
     step = np.pi / size if len(angles) < 2 else np.ptp(angles) / (len(angles) - 1)
+    return np.tile(ramp(size, step), 2 * len(angles))
+
+
+def ramp(size: int, step_rad: float) -> NDArray[np.float64]:
+    """Weight (f,) of the coefficients of a projection: the area they stand for in Fourier space.
+
+    Parameters
+    ----------
+    size
+        Edge of the projection in voxels.
+    step_rad
+        Angle between projections.
+    """
     radius = np.arange(size // 2, dtype=float)
     radius[0] = 0.125  # the central disc, shared by all projections; halved as it has no twin
-    weight = 2 * step * radius / size**2  # twice: the half with negative frequencies
-    return np.tile(weight, 2 * len(angles))
+    return 2 * step_rad * radius / size**2  # twice: the half with negative frequencies
 
 
 def convolve_transfer(

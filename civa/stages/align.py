@@ -97,8 +97,9 @@ def run(
         return np.concatenate([centres[rows, None], blobs], axis=1)  # (m, 1 + s, 3)
 
     some_of, setup = _sources(stack, known, data.table, picks, device)
+    align = _aligner(setup, known, some_of)
     found = Assignment(
-        _aligner(setup, known, some_of),
+        align,
         labels=known.labels,
         given_class=predicted.map_class,
         unsure=data.held_out & (predicted.confidence < least_confidence),
@@ -108,7 +109,7 @@ def run(
     found.try_own_class(centres)
     found.try_other_classes(centres)
     tried = found.try_other_centres(other_starts)
-    rivals = _rivals(found, setup, known, some_of)
+    rivals = _rivals(found, align, _decoys(setup, known, some_of), known.labels)
     mislabelled = ~data.held_out & (found.labels != found.given_class)
     _warn(found.outliers, tried, mislabelled, least_trust)
     _warn_of_decoys(rivals)
@@ -150,11 +151,9 @@ def _aligner(
     return align
 
 
-def _rivals(found: Assignment, setup: Setup, known: Averages, some_of: Source) -> Rivals:
-    """Score volumes against other classes and decoys of their own, from where they were found."""
+def _decoys(setup: Setup, known: Averages, some_of: Source) -> list[Scorer]:
+    """Return what scores volumes against decoys of averages: blobs, and random phases."""
     generator = np.random.default_rng(DECOY_SEED)
-    blobs = [spherical(density) for density in known.densities]
-    random = [scrambled(density, setup.window, generator) for density in known.densities]
 
     def scorer(densities: Iterable[NDArray], **search: Any) -> Scorer:
         aligners = [Aligner(d, known.noise(i), setup, **search) for i, d in enumerate(densities)]
@@ -164,12 +163,23 @@ def _rivals(found: Assignment, setup: Setup, known: Averages, some_of: Source) -
 
         return score
 
-    return find_rivals(
-        found.poses,
-        known.labels,
-        scorer(known.densities),
-        [scorer(blobs, **TURNLESS), scorer(random)],
-    )
+    blobs = [spherical(density) for density in known.densities]
+    random = [scrambled(density, setup.window, generator) for density in known.densities]
+    return [scorer(blobs, **TURNLESS), scorer(random)]
+
+
+def _rivals(
+    found: Assignment,
+    align: Callable[[int, NDArray, NDArray], Poses],
+    decoys: list[Scorer],
+    labels: NDArray[np.int64],
+) -> Rivals:
+    """Score volumes against other classes and decoys of their own, from where they were found."""
+
+    def score(number: int, rows: NDArray, centres: NDArray) -> NDArray[np.float64]:
+        return align(number, rows, centres).scores
+
+    return find_rivals(found.poses, labels, score, decoys)
 
 
 def _table(data: ParticleSet, found: Assignment, rivals: Rivals) -> pd.DataFrame:

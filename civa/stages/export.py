@@ -86,14 +86,15 @@ def run(
         write_volume(folder / name, _for_relion(stack[row]), voxel_size_angstrom=voxel_size)
     angles = relion_angles_deg(aligned.matrices[rows])
     origins = relion_origins_angstrom(aligned.offsets[rows], voxel_size)
-    logger.info("class numbers: %s", ", ".join(_averages_of(table.iloc[rows])))
+    classes = ", ".join(_averages_of(table.iloc[rows]))
+    logger.info("class numbers: %s", classes)
     listed = _particles(table.iloc[rows], names, angles, origins)
     write_star(
         folder / "particles.star",
         {"optics": optics, "particles": listed},
         comments=[
             f"Volumes of {volumes}, poses of {alignment}, written by civa export.",
-            "Class numbers are those of averages: " + ", ".join(_averages_of(table.iloc[rows])),
+            f"Class numbers are those of averages: {classes}",
             "Image names are relative to the folder of this file: run RELION there.",
             "particles/000001_... is the first volume of the stack. In names of particles, marks "
             "that STAR gives a meaning stand as their code (%23 for a number sign).",

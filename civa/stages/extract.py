@@ -87,6 +87,7 @@ def run(
     _check_classes(listed, table)
     known = read_properties(properties, listed["tomogram"].unique())
     shape = (len(table), *(box_voxels,) * 3)
+    unknown = np.full((1, *shape[1:]), UNANNOTATED, dtype=np.int8)
     with (
         write_batches(volumes, shape, np.float32, voxel_size_angstrom=size) as boxes,
         write_batches(masks, shape, np.int8, voxel_size_angstrom=size) as labels,
@@ -105,23 +106,26 @@ def run(
                     cut = cut_box(opened, centre, box_voxels, size)
                     raise_errors(check_box(files[name], str(table["id"].iloc[row]), cut))
                     boxes[row : row + 1] = sign * standardize(cut[None])
-                    particle = table.iloc[row]
-                    labels[row : row + 1] = _labelled(truth, particle, centre, box_voxels, size)
+                    labels[row : row + 1] = (
+                        unknown
+                        if truth is None
+                        else _labelled(truth, table.iloc[row], centre, unknown, size)
+                    )
     table = with_acquisition(table, table["tomogram"].tolist(), known)
     write_csv(particles, table.assign(**{PICK_ERROR: pick_error_voxels}))
 
 
 def _labelled(
-    truth: Tomogram | None,
+    truth: Tomogram,
     particle: pd.Series,
     centre: NDArray[np.float64],
-    box_voxels: int,
+    unknown: NDArray[np.int8],
     size: float,
 ) -> NDArray[np.int8]:
-    """Return the labels (1, d, h, w) of a particle's box; -1 throughout where nobody knows."""
-    if truth is None or not particle["number"]:  # of a place without a particle
-        return np.full((1, *(box_voxels,) * 3), UNANNOTATED, dtype=np.int8)
-    inside = cut_instance(truth, int(particle["number"]), centre, box_voxels, size)
+    """Return the labels (1, d, h, w) of a particle's box; ``unknown`` of a place without one."""
+    if not particle["number"]:
+        return unknown
+    inside = cut_instance(truth, int(particle["number"]), centre, unknown.shape[-1], size)
     return np.where(inside, particle["label"], 0).astype(np.int8)[None]
 
 

@@ -114,8 +114,9 @@ class Reading:
         ValueError
             If a list cannot be read, or leaves open what this does not say.
         """
-        # Names of tables are unique.
-        files = by_name(dict.fromkeys([*self.tomograms, *self.tomogram_files.values()]))
+        # Names of tables are unique; a file may be among the tomograms and stated by name too.
+        there = [*self.tomograms, *self.tomogram_files.values()]
+        files = by_name({file.absolute(): file for file in there}.values())
         everything = pd.concat([self._rows(*one) for one in lists], ignore_index=True)
         table = everything[everything["class"] != ""].reset_index(drop=True)
         missing = sorted(set(self.class_values.values()) - set(table["class"]))

@@ -21,8 +21,8 @@ from civa.data.mrc import as_zyx, zyx_order
 from civa.data.volume import read_header, voxel_size_of
 from civa.particle_lists.particle_list import Extent
 
+COMPRESSED = (b"\x1f\x8b\x08", b"BZh")  # first bytes of such files
 # Endings of compressed files -> what opens them.
-COMPRESSED = (b"\x1f\x8b\x08", b"BZh")  # first bytes
 PACKED: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open}
 
 

@@ -595,6 +595,17 @@ def test_a_tomogram_and_its_file_may_hold_equals_signs(folder: Path) -> None:
     assert table["tomogram"].unique().tolist() == ["a=b"]
 
 
+def test_a_tomogram_may_be_stated_by_another_path_to_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`listed` gives whole paths; the statement's is relative."""
+    monkeypatch.chdir(folder)
+    (folder / "l.csv").write_text("class,tomogram,x_voxel,y_voxel,z_voxel\na,X,20,24,20\n")
+    table = listed(folder, "l.csv", flags=("--tomogram-files", "X=my tomograms/TS_7_10.00Apx.mrc"))
+    assert isinstance(table, pd.DataFrame)
+    assert table["tomogram"].tolist() == ["TS_7_10.00Apx"]
+
+
 def test_a_class_that_is_called_empty_but_for_its_case_is_refused(folder: Path) -> None:
     (folder / "l.csv").write_text("class,x_voxel,y_voxel,z_voxel\nEmpty,20,24,20\n")
     assert "a class is called 'empty'" in listed(folder, "l.csv", flags=("--empty-places", "2"))
