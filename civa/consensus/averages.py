@@ -126,6 +126,22 @@ class Averages:
         """Noise power (shells,) of the particles of an average, from shell 1 on."""
         return self.curve(index)["noise_power"].to_numpy(dtype=float)
 
+    def relative(self, maps: NDArray) -> NDArray[np.float32]:
+        """Densities (a, e, e, e) as `corrected`, 1 at the peak that they would have unblurred.
+
+        Raises
+        ------
+        ValueError
+            If an average holds nothing positive.
+        """
+        peaks = np.array([report["unblurred_peak"] for report in self.reports])
+        if not (peaks > 0).all():
+            title = self.reports[int(np.argmin(peaks))]["title"]
+            raise ValueError(
+                f"the average {title} holds no positive density: there is nothing to map back"
+            )
+        return (self.corrected(maps) / peaks[:, None, None, None]).astype(np.float32)
+
     def corrected(self, maps: NDArray) -> NDArray[np.float32]:
         """Densities (a, e, e, e), low frequencies raised where contrast transfer was not undone."""
         if self.defocus_known:

@@ -31,7 +31,7 @@ class Calibration:
         return expit(self.slope * (np.asarray(density, dtype=np.float32) - self.contour))
 
 
-def from_half_sets(first: NDArray, second: NDArray, peak: float, contour: float) -> Calibration:
+def from_half_sets(first: NDArray, second: NDArray, contour: float) -> Calibration:
     """Take the noise of an average, which its half-sets show, for all that is uncertain.
 
     No mask is needed.  The average of two halves has half of their difference as its noise; a
@@ -40,11 +40,9 @@ def from_half_sets(first: NDArray, second: NDArray, peak: float, contour: float)
     Parameters
     ----------
     first, second
-        (e, e, e) averages of the half-sets.
-    peak
-        Of the whole average, in the same units.
+        (e, e, e) averages of the half-sets, relative to the peak of the whole.
     """
-    sigma = float(np.std((first - second)[first != 0])) / 2 / peak
+    sigma = float(np.std((first - second)[first != 0])) / 2
     return Calibration(contour, float(np.clip(1.7 / max(sigma, 1e-6), FLATTEST, STEEPEST)))
 
 

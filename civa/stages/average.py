@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from civa.consensus.alignment import Aligner
 from civa.consensus.averages import Averages, spectra_table
-from civa.consensus.averaging import Average, Plan
+from civa.consensus.averaging import Average, Plan, of_whole
 from civa.consensus.centres import centres_of
 from civa.consensus.classification import average_class
+from civa.consensus.contour import find_contour
 from civa.consensus.diagnostics import report
 from civa.consensus.fourier import window_for
 from civa.consensus.mislabelled import Averaged, without_strays
@@ -186,7 +187,7 @@ def _product(
     reports = [line for one in classes for line in _reports(one, setup)]
     titles = [str(line["title"]) for line in reports]
     extent = setup.edge * setup.optics.voxel_size_angstrom
-    return Averages(
+    product = Averages(
         densities=np.stack([average.density for average in found]),
         optics=replace(setup.optics, acquisitions=(assumed,)),
         defocus_known=defocus_known,
@@ -195,6 +196,15 @@ def _product(
         spectra=spectra_table(titles, found, extent),
         halves=np.stack([average.halves for average in found], axis=1),  # (2, a, e, e, e)
     )
+    maps = product.corrected(product.densities)
+    for line, density, average in zip(reports, maps, found, strict=True):
+        contour = find_contour(density, of_whole(average.fsc))
+        line |= {
+            "contour_of_peak": contour.share,
+            "unblurred_peak": contour.unblurred_peak(density),
+            "agreement_at_resolution": round(contour.agreement, 3),
+        }
+    return product
 
 
 def _reports(one: Averaged, setup: Setup) -> list[dict[str, object]]:

@@ -17,7 +17,6 @@ from civa.consensus.calibration import (
     from_half_sets,
     summary,
 )
-from civa.consensus.map_back import peak
 from civa.data.files import read_json, write_csv, write_json
 from civa.data.particles import BACKGROUND, ParticleSet
 from civa.data.stack import Stack, write_like
@@ -122,11 +121,8 @@ def run(
 
 def _from_half_sets(known: Averages, contour: float) -> list[Calibration]:
     """One curve per average, from the noise that its half-sets show."""
-    stacks = [known.corrected(maps) for maps in (known.densities, *known.halves)]
-    return [
-        from_half_sets(first, second, peak(whole), contour)
-        for whole, first, second in zip(*stacks, strict=True)
-    ]
+    halves = [known.relative(maps) for maps in known.halves]
+    return [from_half_sets(first, second, contour) for first, second in zip(*halves, strict=True)]
 
 
 def _fitted(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from civa.consensus.alignment_table import AlignmentTable
 from civa.consensus.averages import Averages
-from civa.consensus.map_back import CONTOUR, CONTOURS, map_back, relative_to_peak
+from civa.consensus.map_back import CONTOUR, CONTOURS, map_back
 from civa.data.files import write_json
 from civa.data.particles import ParticleSet
 from civa.data.stack import Stack, write_like, write_masks
@@ -57,11 +57,12 @@ def run(
     split
         CSV table: class and part (train, validation, test) of every volume.
     mapped_back
-        (n, d, h, w) averages mapped back into the volumes, MRC stack; 1 at their peak.
+        (n, d, h, w) averages mapped back into the volumes, MRC stack; 1 at their peak without
+        its blur.
     out
         (n, d, h, w) masks, MRC stack of labels.
     choice
-        JSON record of the contour, a share of the peak.
+        JSON record of the contour, a share of the peak without its blur.
     tuned
         (n, d, h, w) masks at the contour of best validation mIoU, MRC stack of labels.
     tuned_choice
@@ -96,8 +97,8 @@ def run(
 def _write_densities(
     path: Path, like: Stack, known: Averages, found: AlignmentTable, device: torch.device
 ) -> None:
-    """Write the average that every volume shows, at its pose, relative to its peak."""
-    maps = [relative_to_peak(density) for density in known.corrected(known.densities)]
+    """Write the average that every volume shows, at its pose, relative to its unblurred peak."""
+    maps = known.relative(known.densities)
     centres = found.offsets + np.array(like.shape[1:]) // 2
     with write_like(path, like, np.float16) as densities:
         for number, density in enumerate(maps, start=1):

@@ -65,7 +65,7 @@ def run(
     )
     files = {path.stem: path for path in templates}
     portraits = []
-    maps = known.corrected(known.densities)
+    maps = known.relative(known.densities)
     for index, (density, report) in enumerate(zip(maps, known.reports, strict=True)):
         curve = known.curve(index)
         rows = data.table[data.labels == report["label"]]
@@ -79,7 +79,7 @@ def run(
         portraits.append(
             Portrait(
                 f"{report['title']}\n{report['volumes']} volumes",
-                relative_to_peak(density),
+                density,
                 None if truth is None else relative_to_peak(truth),
                 contour,
                 curve["resolution_angstrom"].to_numpy(),

@@ -168,23 +168,22 @@ def cut_instance(
 ) -> NDArray[np.bool_]:
     """Cut a particle's mask (n, n, n) out of a map of whose voxel is whose; see `cut_box`.
 
-    Each voxel is that of the map which is nearest to it; beyond the map nothing is inside.
+    Between voxels of the map, the mask is interpolated (trilinear), and keeps as many voxels as its
+    volume fills, the fullest first; beyond the map nothing is inside.
     """
     step = voxel_size_angstrom / instances.voxel_size_angstrom
-    index = [np.rint(box_positions(middle, box_voxels, step)).astype(np.int64) for middle in centre]
-    shape = np.array(instances.shape)
-    corner = np.clip([axis[0] for axis in index], 0, shape - 1)
-    stop = np.clip([axis[-1] + 1 for axis in index], corner + 1, shape)
-    window = instances.window(corner, stop) == number  # (d, h, w)
-    inside = [(axis >= 0) & (axis < size) for axis, size in zip(index, shape, strict=True)]
-    within = [
-        np.clip(axis - first, 0, count - 1)
-        for axis, first, count in zip(index, corner, window.shape, strict=True)
-    ]
-    return np.asarray(
-        window[np.ix_(*within)]
-        & np.logical_and.outer(np.logical_and.outer(inside[0], inside[1]), inside[2])
-    )
+    positions = [box_positions(middle, box_voxels, step) for middle in centre]
+    last = np.array(instances.shape) - 1
+    corner = np.clip([np.floor(axis[0]) for axis in positions], 0, last).astype(np.int64)
+    stop = np.clip([np.ceil(axis[-1]) for axis in positions], corner, last).astype(np.int64) + 1
+    share = (instances.window(corner, stop) == number).astype(np.float32)  # (d, h, w)
+    for along, (axis, first) in enumerate(zip(positions, corner, strict=True)):
+        taps = np.arange(first, first + share.shape[along])
+        weights = np.maximum(1 - np.abs(axis[:, None] - taps), 0)  # (n, t)
+        share = np.moveaxis(np.tensordot(weights, share, axes=(1, along)), 0, along)
+    kept = np.zeros(share.size, dtype=bool)
+    kept[np.argsort(-share, axis=None, kind="stable")[: round(float(share.sum()))]] = True
+    return kept.reshape(share.shape)  # (n, n, n)
 
 
 def _holds_nothing(

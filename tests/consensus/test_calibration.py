@@ -26,8 +26,8 @@ def test_noise_between_half_sets_flattens_the_curve() -> None:
     first, second = 0.1 * noise
     # The difference has sigma 0.1 sqrt(2), the average of both half of it; the peak is 2.
     sigma = 0.1 * np.sqrt(2) / 2 / 2
-    assert from_half_sets(first, second, 2.0, 0.25).slope == pytest.approx(1.7 / sigma, rel=0.05)
-    same = from_half_sets(first, first, 2.0, 0.25)
+    assert from_half_sets(first / 2, second / 2, 0.25).slope == pytest.approx(1.7 / sigma, rel=0.05)
+    same = from_half_sets(first, first, 0.25)
     assert np.isfinite(same.slope)
 
 

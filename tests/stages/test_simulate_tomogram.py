@@ -152,3 +152,32 @@ def test_what_cannot_be_is_refused(folder: Path, flags: tuple[str, ...], message
     assert main([*words, *given, *flags, "--log", str(folder / "log.txt")]) == 1
     assert message in (folder / "log.txt").read_text()
     assert not (folder / "none").exists() or not any((folder / "none").iterdir())
+
+
+def test_whole_voxels_are_the_tomograms_own(folder: Path) -> None:
+    instances = folder / "instances" / "tomogram_1.mrc"
+    assert cut(folder, "--instances", str(instances), "--whole-voxels") == 0
+    table = pd.read_csv(folder / "p.csv")
+    masks, boxes = read_stack(folder / "m.mrcs"), read_stack(folder / "v.mrcs")
+    whole, tomogram = (
+        read_volume(path)[0] for path in (instances, folder / "tomograms" / "tomogram_1.mrc")
+    )
+    places = table[["z_angstrom", "y_angstrom", "x_angstrom"]].to_numpy() / VOXEL
+    assert np.abs(places - np.rint(places)).max() < 1e-3
+    for row, place in enumerate(np.rint(places).astype(int)):
+        if (place < 12).any() or (place + 12 > SHAPE).any():
+            continue
+        part = tuple(slice(at - 12, at + 12) for at in place)
+        own = -tomogram[part]
+        np.testing.assert_allclose(boxes[row], (own - own.mean()) / own.std(), atol=1e-4)
+        assert ((masks[row] > 0) == (whole[part] == table["number"][row])).all()
+
+
+def test_whole_voxels_are_not_resampled(folder: Path) -> None:
+    assert cut(folder, "--whole-voxels", "--voxel-size-angstrom", "12") == 1
+    assert "boxes have 12 Å and 'tomogram_1' has 10 Å" in (folder / "extract.txt").read_text()
+
+
+def test_masks_between_voxels_are_told_of(folder: Path) -> None:
+    assert cut(folder, "--instances", str(folder / "instances" / "tomogram_1.mrc")) == 0
+    assert "set extract.whole_voxels" in (folder / "extract.txt").read_text()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from civa.data.volume import write_volume
-from civa.tomograms.boxes import check_box, cut_box, interpolation_weights, lie_inside
+from civa.tomograms.boxes import check_box, cut_box, cut_instance, interpolation_weights, lie_inside
 from civa.tomograms.tomogram import Tomogram
 
 VOXEL = 10.0
@@ -132,3 +132,13 @@ def test_boxes_whose_own_voxels_are_all_alike_are_constant(tmp_path: Path) -> No
         assert "the box is constant" in str(check_box(Path("t.mrc"), "p", box)[0])
     whole = cut_box(opened, np.array([20.3, 30.2, 20.0]), 16, 10.0)
     assert check_box(Path("t.mrc"), "p", whole) == []
+
+
+def test_a_mask_between_voxels_keeps_its_place_and_its_volume(tmp_path: Path) -> None:
+    axes = np.indices((40, 40, 40)) - 20.0
+    for name, move in (("a", (0.3, -0.45, 0.2)), ("b", (0.5, 0.5, 0.5))):
+        ball = np.sqrt(np.square(axes).sum(axis=0)) < 8
+        instances = opened(tmp_path / f"{name}.mrc", np.where(ball, 3, 1).astype(np.int16))
+        cut = cut_instance(instances, 3, np.array([20, 20, 20]) + move, 24, VOXEL)
+        np.testing.assert_allclose(np.argwhere(cut).mean(axis=0) - 12, -np.array(move), atol=0.15)
+        assert abs(cut.sum() / ball.sum() - 1) < 0.03
