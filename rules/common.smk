@@ -76,7 +76,8 @@ def imaging(wildcards):
     values = civa_config.settings(config, "simulation", wildcards.dataset)
     stated = {key: values[key] for key in civa_config.IMAGING if key in values}
     tilts = signatures.defaults("simulate")["max_tilt_deg"]
-    return {"max_tilt_deg": tilts, "ctf_state": "raw"} | stated
+    known = {"max_tilt_deg": tilts, "ctf_state": "raw", "tilt_error_angstrom": 0}
+    return known | stated
 
 
 def checksum(wildcards):

@@ -48,31 +48,55 @@ class Contour:
 def find_contour(density: NDArray, transfer: NDArray[np.float64]) -> Contour:
     """Find where an average is to be cut.
 
+    The mean of an average means nothing, as volumes have none: the blurred density is compared with
+    it but for a constant.
+
     Parameters
     ----------
     density
-        (e, e, e) average, with some density above 0.
+        (e, e, e) average, 0 outside its window, with some density above 0.
     transfer
-        (shells,) share of the density's amplitude that it holds, in shells of 1 / box from 0 on:
-        of a Wiener filter, `civa.consensus.averaging.of_whole` of the half-sets' FSC.
+        (shells,) share of the density's amplitude that it holds, in shells of 1 / box from 0 on;
+        see `transfer_of`.
     """
     edge = density.shape[0]
-    shells = np.arange(edge)  # of a cube's corners too, where the average holds nothing
-    held = np.pad(np.clip(transfer, 0, 1), (0, edge))[shells]
+    held = np.pad(np.clip(transfer, 0, 1), (0, edge))  # nothing in the corners of a cube
     blur = held[fourier_shells(edge)]
     sharp = unblurred(density, blur)
     own = sharp > CONTOUR * peak(sharp)
+    window = density != 0
     blurred = _filtered(sharp, blur)
-    reached = [_iou(blurred > share * peak(blurred), own) for share in SHARES]
+    blurred += (density - blurred).mean(where=window) * window
+    reached = [_iou(blurred > share * peak(density), own) for share in SHARES]
     best = int(np.argmax(reached))
     return Contour(float(round(SHARES[best], 2)), float(reached[best]))
+
+
+def transfer_of(
+    reliability: NDArray[np.float64], voxel_size_angstrom: float, tilt_error_angstrom: float
+) -> NDArray[np.float64]:
+    """Share of a density's amplitude that an average holds, (shells,) of 1 / box from 0 on.
+
+    A Wiener filter leaves the ``reliability`` of its shells.  Tilts that are not quite aligned blur
+    all particles of a tomogram alike, which half-sets do not show.
+
+    Parameters
+    ----------
+    reliability
+        (shells,) C_ref^2 of the average, see `civa.consensus.averaging.of_whole`.
+    tilt_error_angstrom
+        Standard deviation along each axis of what the alignment of tilts leaves.
+    """
+    extent = 2 * (len(reliability) - 1) * voxel_size_angstrom
+    frequency = np.arange(len(reliability)) / extent
+    return reliability * np.exp(-2 * (np.pi * tilt_error_angstrom * frequency) ** 2)
 
 
 def unblurred(density: NDArray, blur: NDArray[np.float64]) -> NDArray[np.float64]:
     """Undo a blur, as far as densities that are nowhere negative allow it.
 
     Projected gradient descent with Nesterov's momentum (Beck and Teboulle 2009) on the squared
-    error of the blurred density, stopped early.
+    error of the blurred density, whatever its mean; stopped early.
 
     Parameters
     ----------
@@ -88,11 +112,12 @@ def unblurred(density: NDArray, blur: NDArray[np.float64]) -> NDArray[np.float64
     along = np.fft.fftfreq(density.shape[0])
     squared = sum(np.square(g) for g in np.meshgrid(along, along, along, sparse=True))
     drawn = np.exp(-2 * np.pi**2 * DRAWN_SIGMA_VOXELS**2 * squared)
+    backwards = np.where(squared > 0, blur * drawn, 0)
     found = ahead = np.clip(density, 0, None).astype(np.float64)
     momentum = 1.0
     for _ in range(STEPS):
         error = _filtered(ahead, blur * drawn) - density
-        stepped = np.clip(ahead - _filtered(error, blur * drawn), 0, None)
+        stepped = np.clip(ahead - _filtered(error, backwards), 0, None)
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = stepped + (momentum - 1) / following * (stepped - found)
         found, momentum = stepped, following

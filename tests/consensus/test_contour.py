@@ -7,14 +7,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from civa.consensus.contour import find_contour, unblurred
+from civa.consensus.contour import find_contour, transfer_of, unblurred
+from civa.consensus.fourier import window_for
 from civa.consensus.map_back import CONTOUR, peak
 from civa.consensus.reconstruction import fourier_shells
 from civa.simulation.phantoms import phantom
 from civa.simulation.specimen import render
 from civa.simulation.structures import electron_potential
 
-EDGE, VOXEL = 48, 10.0
+EDGE, VOXEL = 32, 10.0
 NAMES = ("cage", "barrel", "spike", "wishbone", "rod", "ring", "dimer", "globule")
 
 
@@ -39,13 +40,14 @@ def fall(resolution_angstrom: float) -> NDArray:
 
 
 def blurred(name: str, resolution_angstrom: float, noise: float = 0.04) -> NDArray:
-    """A phantom at a resolution, and a little noise of the same spectrum."""
+    """A phantom at a resolution, a little noise of the same spectrum, and no mean, in a window."""
     transfer = np.pad(fall(resolution_angstrom), (0, EDGE))[fourier_shells(EDGE)]
     generator = np.random.default_rng(0)
     spectrum = np.fft.fftn(generator.standard_normal((EDGE,) * 3))
     shown = np.fft.ifftn(np.fft.fftn(density(name)) * transfer).real
     added = np.fft.ifftn(spectrum * transfer * np.sqrt(1 - transfer)).real
-    return shown + noise * peak(shown) * added / added.std()
+    shown = shown + noise * peak(shown) * added / added.std()
+    return (shown - shown.mean()) * window_for(EDGE)
 
 
 def iou(first: NDArray, second: NDArray) -> float:
@@ -65,7 +67,7 @@ def test_a_blurred_density_is_cut_where_its_mask_is_right(resolution: float, lea
         best.append(max(others))
     assert np.mean(found) > least
     assert np.mean(found) > np.mean(best) - 0.04
-    assert np.mean(found) > np.mean(quarter) + 0.01
+    assert np.mean(found) > np.mean(quarter)
     assert min(found) > 0.75
 
 
@@ -100,3 +102,13 @@ def test_no_part_of_an_unblurred_density_is_far_below_zero() -> None:
 def test_an_average_of_nothing_has_no_peak() -> None:
     contour = find_contour(-np.ones((16, 16, 16)), np.ones(9))
     assert not contour.unblurred_peak(-np.ones((16, 16, 16))) > 0
+
+
+def test_misaligned_tilts_blur_more_than_half_sets_show() -> None:
+    known = fall(30.0)
+    assert (transfer_of(known, VOXEL, 0.0) == known).all()
+    blurred_too = transfer_of(known, VOXEL, 6.0)
+    shell = 8  # at 40 Å
+    assert blurred_too[shell] / known[shell] == pytest.approx(np.exp(-2 * (np.pi * 6 / 40) ** 2))
+    shares = [find_contour(blurred("wishbone", 30.0), one).share for one in (known, blurred_too)]
+    assert shares[1] > shares[0]
