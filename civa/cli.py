@@ -54,6 +54,7 @@ VERBS = {
     "segment": "network and CAM -> segmentation by proposals",
     "crf": "segmentation -> refined segmentation",
     "average": "volumes and class labels -> the average of every class",
+    "refine": "averages and poses -> averages of all volumes that show them",
     "align": "averages -> the pose of the target in every volume",
     "export": "volumes and poses -> a folder that RELION reconstructs from",
     "map-back": "averages and poses -> masks",

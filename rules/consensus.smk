@@ -15,11 +15,11 @@ rule average:
         split=SPLIT,
         code=code("average"),
     output:
-        averages=f"{RUN}/averages.mrcs",
-        first_halves=f"{RUN}/averages_half1.mrcs",
-        second_halves=f"{RUN}/averages_half2.mrcs",
-        spectra=f"{RUN}/averages.csv",
-        averages_record=f"{RUN}/averages.json",
+        averages=f"{RUN}/first/averages.mrcs",
+        first_halves=f"{RUN}/first/averages_half1.mrcs",
+        second_halves=f"{RUN}/first/averages_half2.mrcs",
+        spectra=f"{RUN}/first/averages.csv",
+        averages_record=f"{RUN}/first/averages.json",
     log:
         f"{LOGS}/average.log",
     benchmark:
@@ -39,6 +39,78 @@ rule average:
         civa("average")
 
 
+rule align_first:
+    input:
+        volumes=VOLUMES,
+        gradcam=made("seeds", "gradcam.mrcs"),
+        particles=PARTICLES,
+        split=SPLIT,
+        predictions=made("seeds", "predictions.csv"),
+        averages=made("average", "first/averages.mrcs"),
+        spectra=made("average", "first/averages.csv"),
+        averages_record=made("average", "first/averages.json"),
+        weights=[],
+        code=code("align"),
+    output:
+        alignment=f"{RUN}/first/alignment.csv",
+    log:
+        f"{LOGS}/align_first.log",
+    benchmark:
+        f"{BENCHMARKS}/align_first.tsv"
+    group:
+        "maps_{dataset}_{seed}"
+    conda:
+        ENVIRONMENT
+    threads: TORCH_THREADS
+    resources:
+        **needs("align_first"),
+        gpu=GPUS,
+    params:
+        gpu=GPU_USE,
+        decoys="--no-decoys",
+        flags=flags("align"),
+    shell:
+        civa("align") + " {params.decoys}"
+
+
+rule refine:
+    input:
+        volumes=VOLUMES,
+        particles=PARTICLES,
+        split=SPLIT,
+        alignment=made("refine", "first/alignment.csv"),
+        first_averages=made("average", "first/averages.mrcs"),
+        first_half1=made("average", "first/averages_half1.mrcs"),
+        first_half2=made("average", "first/averages_half2.mrcs"),
+        first_spectra=made("average", "first/averages.csv"),
+        first_record=made("average", "first/averages.json"),
+        code=code("refine"),
+    output:
+        averages=f"{RUN}/averages.mrcs",
+        first_halves=f"{RUN}/averages_half1.mrcs",
+        second_halves=f"{RUN}/averages_half2.mrcs",
+        spectra=f"{RUN}/averages.csv",
+        averages_record=f"{RUN}/averages.json",
+        transfer=f"{RUN}/transfer.mrcs",
+        noise=f"{RUN}/noise.mrcs",
+    log:
+        f"{LOGS}/refine.log",
+    benchmark:
+        f"{BENCHMARKS}/refine.tsv"
+    group:
+        "maps_{dataset}_{seed}"
+    conda:
+        ENVIRONMENT
+    threads: TORCH_THREADS
+    resources:
+        **needs("refine"),
+        gpu=GPUS,
+    params:
+        gpu=GPU_USE,
+    shell:
+        civa("refine")
+
+
 rule align:
     input:
         volumes=VOLUMES,
@@ -46,9 +118,10 @@ rule align:
         particles=PARTICLES,
         split=SPLIT,
         predictions=made("seeds", "predictions.csv"),
-        averages=made("average", "averages.mrcs"),
-        spectra=made("average", "averages.csv"),
-        averages_record=made("average", "averages.json"),
+        averages=made("refine", "averages.mrcs"),
+        spectra=made("refine", "averages.csv"),
+        averages_record=made("refine", "averages.json"),
+        weights=made("refine", "transfer.mrcs", "noise.mrcs"),
         code=code("align"),
     output:
         alignment=f"{RUN}/alignment.csv",
@@ -74,8 +147,8 @@ rule align:
 rule map_back:
     input:
         volumes=VOLUMES,
-        averages=made("average", "averages.mrcs"),
-        averages_record=made("average", "averages.json"),
+        averages=made("refine", "averages.mrcs"),
+        averages_record=made("refine", "averages.json"),
         alignment=made("align", "alignment.csv"),
         masks=MASKS,
         particles=PARTICLES,
@@ -129,10 +202,10 @@ rule replace_outliers:
 rule calibrate:
     input:
         mapped_back=made("map_back", "mapped_back.mrcs"),
-        averages=made("average", "averages.mrcs"),
-        first_halves=made("average", "averages_half1.mrcs"),
-        second_halves=made("average", "averages_half2.mrcs"),
-        averages_record=made("average", "averages.json"),
+        averages=made("refine", "averages.mrcs"),
+        first_halves=made("refine", "averages_half1.mrcs"),
+        second_halves=made("refine", "averages_half2.mrcs"),
+        averages_record=made("refine", "averages.json"),
         choice=made("map_back", "masks/consensus.json"),
         alignment=made("align", "alignment.csv"),
         masks=MASKS,
@@ -159,9 +232,9 @@ rule calibrate:
 
 rule plot_averages:
     input:
-        averages=made("average", "averages.mrcs"),
-        spectra=made("average", "averages.csv"),
-        averages_record=made("average", "averages.json"),
+        averages=made("refine", "averages.mrcs"),
+        spectra=made("refine", "averages.csv"),
+        averages_record=made("refine", "averages.json"),
         choice=made("map_back", "masks/consensus.json"),
         particles=PARTICLES,
         split=SPLIT,

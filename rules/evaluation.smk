@@ -74,7 +74,7 @@ rule assess:
         pseudo_labels=made("pseudo_labels", "masks/cooccurrence.mrcs"),
         iva=made("segment", "masks/iva.mrcs"),
         crf=made("crf", "masks/crf.mrcs"),
-        averages=made("average", "averages.json"),
+        averages=made("refine", "averages.json"),
         alignment=made("align", "alignment.csv"),
         consensus=made("map_back", "masks/consensus.mrcs"),
         scores=scores_of,

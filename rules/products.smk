@@ -28,6 +28,7 @@ MADE_BY = {
     "segment": ["segment"],
     "crf": ["crf"],
     "average": ["average"],
+    "refine": ["align_first", "refine"],
     "align": ["align"],
     "map_back": ["map_back"],
     "replace_outliers": ["replace_outliers"],
@@ -49,13 +50,13 @@ def outputs(product):
     return expand(files, method=methods, baseline=product, allow_missing=True)
 
 
-def made(product, name):
-    """Input function: a file of a product, from the run that owns it."""
+def made(product, *names):
+    """Input function: files of a product, from the run that owns it."""
 
     def of(wildcards):
         home = civa_runs.home(config, product, wildcards.variant)
         run = civa_runs.run_folder(wildcards.dataset, wildcards.seed, home)
-        return f"{run}/{name}"
+        return [f"{run}/{name}" for name in names]
 
     return of
 

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from civa.consensus.averaging import Average
 from civa.consensus.fourier import window_for
+from civa.consensus.heterogeneity import Split
 from civa.consensus.reconstruction import boosted
-from civa.consensus.subtomograms import Optics, Setup
+from civa.consensus.subtomograms import FourierWeights, Imaging, Optics, Setup
+from civa.consensus.weights import weight_groups
 from civa.data.files import read_json, write_csv, write_json
-from civa.data.imaging import Acquisition
+from civa.data.imaging import Acquisition, read_acquisitions, read_defocus
+from civa.data.particles import tomogram_numbers
 from civa.data.stack import Stack, write_stack
 from civa.optics import Microscope, TiltRange
 
@@ -32,6 +35,8 @@ class Averages:
         How volumes were imaged of which the particle table says nothing.
     defocus_known
         Whether the contrast transfer was corrected volume by volume.
+    tilt_error_angstrom
+        What the alignment of tilts left, a standard deviation along each axis.
     radius_voxels
         Of the window around a particle; None for that of `window_for`.
     reports
@@ -46,6 +51,7 @@ class Averages:
     densities: NDArray[np.float32]
     optics: Optics
     defocus_known: bool
+    tilt_error_angstrom: float
     radius_voxels: float | None
     reports: Sequence[dict[str, Any]]
     spectra: pd.DataFrame
@@ -69,6 +75,7 @@ class Averages:
             densities=stack[:],
             optics=Optics(stack.voxel_size_angstrom, (_assumed(record),), microscope),
             defocus_known=record["defocus_known"],
+            tilt_error_angstrom=record["tilt_error_angstrom"],
             radius_voxels=record["radius_voxels"],
             reports=record["averages"],
             spectra=_read_spectra(spectra) if spectra else pd.DataFrame(),
@@ -95,6 +102,7 @@ class Averages:
         record = {
             "radius_voxels": self.radius_voxels,
             "defocus_known": self.defocus_known,
+            "tilt_error_angstrom": self.tilt_error_angstrom,
             "where_not_stated": {
                 "tilt_min_deg": assumed.tilts.first_deg,
                 "tilt_max_deg": assumed.tilts.last_deg,
@@ -112,11 +120,42 @@ class Averages:
         """(a + 1,) label of the class of every average by its number, from 1; 0 for none."""
         return np.array([0, *(report["label"] for report in self.reports)])
 
-    def setup(self, acquisitions: Sequence[Acquisition], device: torch.device) -> Setup:
+    def setup(
+        self,
+        acquisitions: Sequence[Acquisition],
+        device: torch.device,
+        weights: FourierWeights | None = None,
+    ) -> Setup:
         """What alignment with these averages has to know, of volumes taken in some ways."""
         edge = self.densities.shape[-1]
         optics = replace(self.optics, acquisitions=tuple(acquisitions))
-        return Setup(optics, window_for(edge, self.radius_voxels), device)
+        return Setup(optics, window_for(edge, self.radius_voxels), device, weights)
+
+    def imaging(self, particles: pd.DataFrame) -> tuple[Imaging, tuple[Acquisition, ...]]:
+        """Read how every volume was imaged, and all ways in which tomograms were taken."""
+        acquisitions, numbers = read_acquisitions(particles, *self.optics.acquisitions)
+        defocus = read_defocus(particles) if self.defocus_known else None
+        tomograms = tomogram_numbers(particles)
+        group = weight_groups(tomograms, numbers)
+        return Imaging(numbers, defocus, tomograms, group), acquisitions
+
+    def average(self, index: int) -> Average:
+        """One of the averages, as it was written: its particles are not known any more."""
+        report, noise = self.reports[index], self.noise(index)
+        return Average(
+            density=self.densities[index],
+            halves=self.halves[:, index],
+            fsc=np.concatenate([[1.0], self.curve(index)["fsc"].to_numpy(dtype=float), [0.0]]),
+            noise=np.concatenate([[noise[0]], noise]),
+            shared_shell=report["shared_shell"],
+            spread=report["spread_shells"],
+            score=report["score_median"],
+            movement_deg=report["last_turn_deg"],
+            agreement=report["agreement_of_starts"],
+            members=np.arange(report["volumes"]),
+            split=_split([report["split_correlation"], report["split_stability"]]),
+            apart=_split(report["apart"]) if report["apart"] else None,
+        )
 
     def curve(self, index: int) -> pd.DataFrame:
         """The lines of the spectra of an average."""
@@ -148,6 +187,12 @@ class Averages:
             return maps
         size = self.optics.voxel_size_angstrom
         return np.stack([boosted(density, size) for density in maps])
+
+
+def _split(figures: Sequence[float]) -> Split:
+    """What dividing a class gave: correlation and stability; who is where is not known any more."""
+    correlation, stability = figures
+    return Split(correlation, stability, np.zeros(0, dtype=bool))
 
 
 def _assumed(record: Mapping[str, Any]) -> Acquisition:

@@ -26,9 +26,11 @@ from civa.consensus.reconstruction import (
     fourier_shell_correlation,
     insert,
     last_resolved_shell,
+    low_passed,
     reconstruct,
 )
 from civa.consensus.subtomograms import (
+    Aligned,
     Optics,
     Setup,
     Spectra,
@@ -126,6 +128,10 @@ class Average:
     split: Split = UNDIVIDED
     apart: Split | None = None
 
+    def told(self, first: "Average") -> "Average":
+        """Take over what an earlier average of the same structure says of its class."""
+        return replace(self, agreement=first.agreement, split=first.split, apart=first.apart)
+
     @property
     def judged_shells(self) -> NDArray[np.int64]:
         """The first shells beyond the shared ones; empty where the box holds none."""
@@ -155,14 +161,6 @@ class Average:
         return extent / (shell if is_measured else self.shared_shell), is_measured
 
 
-@dataclass(frozen=True)
-class Aligned:
-    """Sub-tomograms centred by an average, and their rotations (n, 3, 3) in it."""
-
-    subtomograms: Subtomograms
-    rotations: Tensor
-
-
 def average_structure(
     subtomograms: Subtomograms, setup: Setup, *, plan: Plan, generator: np.random.Generator
 ) -> tuple[Average, Aligned]:
@@ -181,6 +179,25 @@ def average_structure(
     reference, subtomograms, agreement = _from_scratch(subtomograms, setup, plan, generator)
     average, aligned = _to_full_resolution(reference, subtomograms, setup, plan)
     return replace(average, agreement=agreement, members=np.arange(count)), aligned
+
+
+def average_again(
+    subtomograms: Subtomograms, setup: Setup, density: NDArray[np.float32], *, plan: Plan
+) -> Average:
+    """Average volumes of one structure that other volumes showed: two half-sets to the end.
+
+    Parameters
+    ----------
+    subtomograms
+        The volumes (n), centred.
+    density
+        (e, e, e) what is known of the structure; only 53 Å of it is kept, so that half-sets stay
+        independent of each other.
+    """
+    shell = _coarse_shell(setup)
+    reference = setup.tensor(low_passed(density, shell)) * setup.ball
+    average, _ = _to_full_resolution(reference, subtomograms, setup, plan)
+    return replace(average, members=np.arange(len(subtomograms)))
 
 
 def into_two(

@@ -4,7 +4,7 @@ from numpy.typing import NDArray
 
 from civa.consensus.averaging import AGREEING, Average
 from civa.consensus.classification import FEWEST
-from civa.consensus.heterogeneity import ALIKE, STABLE
+from civa.consensus.heterogeneity import ALIKE, STABLE, Split
 from civa.consensus.reconstruction import shape_share
 from civa.consensus.subtomograms import Optics, Setup
 
@@ -80,6 +80,11 @@ def _judged_angstrom(average: Average, optics: Optics) -> list[float]:
     return [round(float(extent / shells[end]), 1) for end in (0, -1) if len(shells)]
 
 
+def _of_parent(apart: Split | None) -> list[float] | None:
+    """Correlation and stability of what an average was set apart by, if it was."""
+    return None if apart is None else [round(apart.correlation, 3), round(apart.stability, 3)]
+
+
 def report(average: Average, setup: Setup, *, of: int) -> dict[str, object]:
     """What an average is like, in figures, and what speaks against it.
 
@@ -97,10 +102,13 @@ def report(average: Average, setup: Setup, *, of: int) -> dict[str, object]:
         "resolution_measured": is_measured,
         "half_sets": round(average.half_set_correlation, 3),
         "half_sets_angstrom": _judged_angstrom(average, optics),
+        "shared_shell": average.shared_shell,
+        "spread_shells": average.spread,
         "shared_angstrom": round(setup.extent_angstrom / average.shared_shell, 1),
         "agreement_of_starts": round(average.agreement, 3),
         "split_correlation": round(average.split.correlation, 3),
         "split_stability": round(average.split.stability, 3),
+        "apart": _of_parent(average.apart),
         "last_turn_deg": round(average.movement_deg, 2),
         "shape_share": round(shape_share(average.density, setup.window), 3),
         "score_median": round(average.score, 3),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from civa.consensus.averaging import Average
+from civa.consensus.half_sets import half_sets
 from civa.consensus.subtomograms import Subtomograms
 
 logger = logging.getLogger(__name__)
@@ -49,9 +50,9 @@ def without_strays(
             if average is not main and others:
                 members = one.subtomograms[average.members]
                 own = np.empty(len(members))
-                for half in (0, 1):
+                for half, rows in enumerate(half_sets(len(members), members.imaging.tomogram)):
                     unseen = replace(average, density=average.halves[1 - half])
-                    own[half::2] = score(unseen, members[half::2])
+                    own[rows] = score(unseen, members[rows])
                 foreign = np.max([score(other, members) for other in others], axis=0) > own
                 if foreign.mean() > MOST_FOREIGN:
                     logger.warning(

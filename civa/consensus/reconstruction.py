@@ -131,6 +131,12 @@ def fourier_shells(edge: int) -> NDArray[np.int64]:
     return np.sqrt(sum(np.square(axis) for axis in grid)).round().astype(np.int64)
 
 
+def low_passed(density: NDArray, shell: int) -> NDArray[np.float32]:
+    """Keep a density (e, e, e) up to a shell of 1 / box."""
+    kept = fourier_shells(density.shape[0]) <= shell
+    return np.fft.ifftn(np.fft.fftn(density) * kept).real.astype(np.float32)
+
+
 def shell_sums(first: NDArray, second: NDArray) -> NDArray[np.float64]:
     """Sums over the shells of 1 / box of two maps (e, e, e), from shell 0 to e / 2.
 

@@ -9,7 +9,7 @@ and transformed a few at a time, whenever their spectra are needed.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -39,18 +39,18 @@ class Imaging:
         (n,), or None where the contrast transfer is not known.
     tomogram
         (n,) number of its tomogram, or None where it is not known.
+    group
+        (n,) number of its weights in `FourierWeights`, or None where they were not measured.
     """
 
     acquisition: NDArray[np.int64]
     defocus_um: NDArray[np.float64] | None = None
     tomogram: NDArray[np.int64] | None = None
+    group: NDArray[np.int64] | None = None
 
     def __getitem__(self, numbers: NDArray | slice) -> "Imaging":
-        return Imaging(
-            self.acquisition[numbers],
-            None if self.defocus_um is None else self.defocus_um[numbers],
-            None if self.tomogram is None else self.tomogram[numbers],
-        )
+        known = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(self, **{k: v[numbers] for k, v in known.items() if v is not None})
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,19 @@ class Subtomograms:
     centres: NDArray[np.float64]
     imaging: Imaging
     picks: Picks | None = None
+
+    @classmethod
+    def at(
+        cls,
+        volumes: Stack | NDArray,
+        imaging: Imaging,
+        picks: Picks | None,
+        rows: NDArray[np.int64],
+        centres: NDArray[np.float64],
+    ) -> "Subtomograms":
+        """Some of the volumes (m,) that the imaging and picks of all are known of, at centres."""
+        own = None if picks is None else picks[rows]
+        return cls(volumes, rows, centres, imaging[rows], own)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -205,6 +218,40 @@ class Spectra:
 
 
 @dataclass(frozen=True)
+class Aligned:
+    """Sub-tomograms centred by an average, and their rotations (n, 3, 3) in it."""
+
+    subtomograms: Subtomograms
+    rotations: Tensor
+
+
+@dataclass(frozen=True)
+class FourierWeights:
+    """Weights of Fourier voxels, by groups of volumes; see `civa.consensus.weights`.
+
+    Attributes
+    ----------
+    transfer
+        (g, e, e, e) share of the signal that each holds, beside contrast transfer; FFT order.
+    noise
+        (g, e, e, e) noise power.
+    """
+
+    transfer: NDArray[np.float32]
+    noise: NDArray[np.float32]
+
+    def of(self, groups: NDArray[np.int64], band: Band) -> tuple[Tensor, Tensor]:
+        """Transfer and noise (n, k) of volumes of some groups (n,) in a band."""
+        at, device = band.indices.cpu(), band.frequencies.device
+        picked = (
+            torch.from_numpy(values.reshape(len(values), -1))[:, at]  # (g, k)
+            for values in (self.transfer, self.noise)
+        )
+        transfer, noise = (values.to(device)[torch.from_numpy(groups)] for values in picked)
+        return transfer, noise
+
+
+@dataclass(frozen=True)
 class Setup:
     """What all of alignment and averaging has to know: optics, window and device.
 
@@ -216,11 +263,14 @@ class Setup:
         (e, e, e), the particle and little of its neighbours; see `window_for`.
     device
         Where to compute.
+    weights
+        Of Fourier voxels, where they were measured; otherwise one number per shell is the noise.
     """
 
     optics: Optics
     window: NDArray[np.float32]
     device: torch.device
+    weights: FourierWeights | None = None
 
     @property
     def edge(self) -> int:
@@ -329,8 +379,12 @@ class WhitenedSubtomograms:
         some = self.subtomograms[numbers]
         found = self._coefficients(some)
         transfer = self.setup.optics.transfer(self.band, some.imaging)
+        noise = self.noise[self.band.shells]
+        if self.setup.weights is not None and some.imaging.group is not None:
+            held, noise = self.setup.weights.of(some.imaging.group, self.band)  # (n, k) each
+            transfer = transfer * held
         share = float(np.mean(np.square(self.setup.window)))
-        weight = share * transfer / self.noise[self.band.shells]
+        weight = share * transfer / noise
         power = (transfer * weight).expand(found.shape).contiguous()
         if some.picks is None:
             return Spectra(found * weight, power)

@@ -142,6 +142,12 @@ def read_tomograms(particles: "pd.DataFrame") -> list[str] | None:
     return names.tolist()
 
 
+def tomogram_numbers(particles: "pd.DataFrame") -> NDArray[np.int64] | None:
+    """Return the number (n,) of every volume's tomogram, where the table names it."""
+    names = read_tomograms(particles)
+    return None if names is None else np.unique(names, return_inverse=True)[1]
+
+
 def with_labels(particles: "pd.DataFrame") -> "pd.DataFrame":
     """Return a table with the column ``label``: classes are 1, 2, ... as they first appear."""
     names = list(dict.fromkeys(particles["class"]))

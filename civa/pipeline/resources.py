@@ -68,7 +68,8 @@ class Cost:
 # (214 MB for 218 volumes of 32^3).
 METHOD = (
     *("train_classifier", "localize", "cooccur", "merge", "binarize", "mine_pairs", "train_iva"),
-    *("segment", "crf", "average", "align", "map_back", "calibrate", "trivial", "score", "assess"),
+    *("segment", "crf", "average", "align_first", "refine", "align", "map_back", "calibrate"),
+    *("trivial", "score", "assess"),
 )
 STORED_BYTES = 31
 
@@ -105,6 +106,8 @@ COSTS = {
     ),
     "crf": Cost(150, 400, TABLES_MB, 0.1),
     "average": Cost(350, 850, TABLES_MB, 0.2, gpu=True),
+    "align_first": Cost(350, 450, TABLES_MB, 0.15, gpu=True),
+    "refine": Cost(350, 850, TABLES_MB, 0.2, gpu=True),
     "align": Cost(350, 450, TABLES_MB, 0.25, gpu=True),
     "map_back": Cost(350, 500, TABLES_MB, 0.02),
     "train_voxresnet_full": Cost(

@@ -28,12 +28,15 @@ for _product, _parent in (
     ("segment", "iva"),
     ("crf", "segment"),
     ("average", "seeds"),
-    ("align", "average"),
+    ("refine", "average"),
+    ("align", "refine"),
     ("map_back", "align"),
     ("voxresnet_pseudo", "pseudo_labels"),
     ("voxresnet_consensus", "map_back"),
 ):
     LINEAGE[_product] = (*LINEAGE[_parent], _product)
+# All volumes are aligned with the averages of the training volumes first.
+LINEAGE["refine"] = LINEAGE["align"]
 LINEAGE["calibrate"] = LINEAGE["map_back"]
 LINEAGE["replace_outliers"] = LINEAGE["voxresnet_consensus"]
 LINEAGE["voxresnet_full"] = ("voxresnet_full",)

@@ -1,5 +1,6 @@
 """Averages -> the pose of the target in every volume, and how far to trust it."""
 
+import functools
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from civa.consensus.alignment import Aligner
@@ -18,9 +18,9 @@ from civa.consensus.decoys import scrambled, spherical
 from civa.consensus.picks import Picks
 from civa.consensus.poses import Poses, pose_columns
 from civa.consensus.rivals import Rivals, Scorer, find_rivals
-from civa.consensus.subtomograms import Imaging, Setup, Subtomograms
+from civa.consensus.subtomograms import Setup, Subtomograms
+from civa.consensus.weights import read_weights
 from civa.data.files import write_csv
-from civa.data.imaging import read_acquisitions, read_defocus
 from civa.data.particles import ParticleSet, read_predictions
 from civa.data.stack import Stack, open_volumes
 from civa.training.loop import set_up_torch
@@ -42,11 +42,13 @@ def run(
     averages: Path,
     spectra: Path,
     averages_record: Path,
+    weights: tuple[Path, ...] = (),
     *,
     alignment: Path,
     least_trust: float = -3.0,
     least_confidence: float = 0.95,
     other_centres: int = 4,
+    decoys: bool = True,
     threads: int = 1,
     gpu: str = "auto",
 ) -> None:
@@ -59,7 +61,7 @@ def run(
     ``least_trust``, or with a score that chance would reach, the ``other_centres`` brightest blobs
     as well (`civa.consensus.assignment`).  ``class_probability`` is that of the class against all
     others, ``rival`` the next of them, and ``decoy_margin`` how far the score lies above that of
-    decoys, which no volume shows (`civa.consensus.rivals`).
+    decoys, which no volume shows (`civa.consensus.rivals`); infinite where none are asked for.
 
     Parameters
     ----------
@@ -79,6 +81,9 @@ def run(
         CSV table of every average and shell: FSC of the half-sets, noise power.
     averages_record
         JSON record of the averages: class, optics, window, warnings.
+    weights
+        (g, d, h, w) transfer and noise of every group's Fourier voxels, MRC stacks; none: one
+        number per shell.
     alignment
         CSV table of every volume: class, average, pose (quaternion, shift in voxels),
         trust.
@@ -96,7 +101,9 @@ def run(
         blobs = blobs_of(stack, rows, other_centres)  # (m, s, 3)
         return np.concatenate([centres[rows, None], blobs], axis=1)  # (m, 1 + s, 3)
 
-    some_of, setup = _sources(stack, known, data.table, picks, device)
+    imaging, acquisitions = known.imaging(data.table)
+    setup = known.setup(acquisitions, device, read_weights(weights, imaging))
+    some_of = functools.partial(Subtomograms.at, stack, imaging, picks)
     align = _aligner(setup, known, some_of)
     found = Assignment(
         align,
@@ -109,7 +116,7 @@ def run(
     found.try_own_class(centres)
     found.try_other_classes(centres)
     tried = found.try_other_centres(other_starts)
-    rivals = _rivals(found, align, _decoys(setup, known, some_of), known.labels)
+    rivals = _rivals(found, align, _decoys(setup, known, some_of) if decoys else [], known.labels)
     mislabelled = ~data.held_out & (found.labels != found.given_class)
     _warn(found.outliers, tried, mislabelled, least_trust)
     _warn_of_decoys(rivals)
@@ -117,24 +124,6 @@ def run(
     table = _table(data, found, rivals)
     columns = pose_columns(found.poses.matrices, found.poses.centres - middle)
     write_csv(alignment, table.assign(**columns))
-
-
-def _sources(
-    stack: Stack,
-    known: Averages,
-    particles: pd.DataFrame,
-    picks: Picks | None,
-    device: torch.device,
-) -> tuple[Source, Setup]:
-    """Return what gives sub-tomograms: rows (m,), centres (m, 3) -> some; and their setup."""
-    acquisitions, numbers = read_acquisitions(particles, *known.optics.acquisitions)
-    imaging = Imaging(numbers, read_defocus(particles) if known.defocus_known else None)
-
-    def some_of(rows: NDArray, centres: NDArray) -> Subtomograms:
-        own = None if picks is None else picks[rows]
-        return Subtomograms(stack, rows, centres, imaging[rows], own)
-
-    return some_of, known.setup(acquisitions, device)
 
 
 def _aligner(

@@ -1,20 +1,16 @@
 """Volumes and class labels -> the averages of every class: density, half-sets and FSC."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from civa.consensus.alignment import Aligner
-from civa.consensus.averages import Averages, spectra_table
-from civa.consensus.averaging import Average, Plan, of_whole
+from civa.consensus.assembly import Known, Titled, assemble
+from civa.consensus.averaging import Average, Plan
 from civa.consensus.centres import centres_of
 from civa.consensus.classification import average_class
-from civa.consensus.contour import find_contour, transfer_of
-from civa.consensus.diagnostics import report
 from civa.consensus.fourier import window_for
 from civa.consensus.mislabelled import Averaged, without_strays
 from civa.consensus.picks import Picks
@@ -26,7 +22,7 @@ from civa.data.imaging import (
     read_defocus,
     states_tilts,
 )
-from civa.data.particles import ParticleSet, read_tomograms
+from civa.data.particles import ParticleSet, tomogram_numbers
 from civa.data.stack import Stack, open_volumes
 from civa.optics import RAW, STATES, Microscope, TiltRange
 from civa.training.loop import set_up_torch
@@ -101,7 +97,7 @@ def run(
     defocus = _defocus(data, particles)
     assumed = _assumed(data, max_tilt_deg, ctf_state, defocus_known=defocus is not None)
     acquisitions, numbers = read_acquisitions(data.table, assumed)
-    imaging = Imaging(numbers, defocus, _tomograms(data))
+    imaging = Imaging(numbers, defocus, tomogram_numbers(data.table))
     optics = Optics(stack.voxel_size_angstrom, acquisitions, microscope)
     setup = Setup(optics, window_for(stack.shape[1], radius_voxels), device)
     picks = Picks.of_boxes(data.table, stack.shape[1:])
@@ -110,8 +106,7 @@ def run(
     for label, name in enumerate(data.names, start=1):
         rows = train[data.labels[train] == label]
         centres = centres_of(stack, cams, rows, what=f"class {name}", picks=picks)
-        own_picks = None if picks is None else picks[rows]
-        members = Subtomograms(stack, rows, centres, imaging[rows], own_picks)
+        members = Subtomograms.at(stack, imaging, picks, rows, centres)
         logger.info("class %s, %d volumes", name, len(rows))
         own = average_class(members, setup, plan=Plan(starts), seed=seed)
         classes.append(Averaged(name, label, members, own))
@@ -119,26 +114,14 @@ def run(
     def score(average: Average, some: Subtomograms) -> NDArray[np.float64]:
         return Aligner(average.density, average.noise[1:], setup).align(some)[0]
 
-    _product(
-        without_strays(classes, score),
-        setup,
-        assumed,
-        radius_voxels,
-        defocus_known=defocus is not None,
-        tilt_error_angstrom=tilt_error_angstrom,
-    ).write(
+    facts = Known(assumed, radius_voxels, defocus is not None, tilt_error_angstrom)
+    assemble(_titled(without_strays(classes, score)), setup, facts).write(
         averages=averages,
         first_halves=first_halves,
         second_halves=second_halves,
         spectra=spectra,
         averages_record=averages_record,
     )
-
-
-def _tomograms(data: ParticleSet) -> NDArray[np.int64] | None:
-    """Return the number (n,) of every volume's tomogram, where the table names it."""
-    names = read_tomograms(data.table)
-    return None if names is None else np.unique(names, return_inverse=True)[1]
 
 
 def _assumed(
@@ -180,50 +163,13 @@ def _defocus(data: ParticleSet, particles: Path) -> NDArray[np.float64] | None:
     return defocus
 
 
-def _product(
-    classes: list[Averaged],
-    setup: Setup,
-    assumed: Acquisition,
-    radius_voxels: float | None,
-    *,
-    defocus_known: bool,
-    tilt_error_angstrom: float,
-) -> Averages:
-    """Bring the averages of all classes together, each with what is known of it."""
-    found = [average for one in classes for average in one.averages]
-    reports = [line for one in classes for line in _reports(one, setup)]
-    titles = [str(line["title"]) for line in reports]
-    extent = setup.edge * setup.optics.voxel_size_angstrom
-    product = Averages(
-        densities=np.stack([average.density for average in found]),
-        optics=replace(setup.optics, acquisitions=(assumed,)),
-        defocus_known=defocus_known,
-        radius_voxels=radius_voxels,
-        reports=reports,
-        spectra=spectra_table(titles, found, extent),
-        halves=np.stack([average.halves for average in found], axis=1),  # (2, a, e, e, e)
-    )
-    maps = product.corrected(product.densities)
-    for line, density, average in zip(reports, maps, found, strict=True):
-        reliability = of_whole(average.fsc)
-        size = setup.optics.voxel_size_angstrom
-        contour = find_contour(density, transfer_of(reliability, size, tilt_error_angstrom))
-        line |= {
-            "contour_of_peak": contour.share,
-            "unblurred_peak": contour.unblurred_peak(density),
-            "agreement_at_resolution": round(contour.agreement, 3),
-        }
-    return product
-
-
-def _reports(one: Averaged, setup: Setup) -> list[dict[str, object]]:
-    """What the averages of a class are like; warns of what speaks against them."""
-    reports = []
-    for number, average in enumerate(one.averages, start=1):
-        title = one.name if len(one.averages) == 1 else f"{one.name} {number}"
-        about = {"title": title, "class": one.name, "label": one.label}
-        found = report(average, setup, of=len(one.subtomograms))
-        for doubt in cast("list[str]", found["doubts"]):
-            logger.warning("average %s: %s", title, doubt)
-        reports.append({**about, **found})
-    return reports
+def _titled(classes: list[Averaged]) -> list[Titled]:
+    """Give every average its name: that of its class, numbered where it has several."""
+    return [
+        Titled(
+            one.name if len(one.averages) == 1 else f"{one.name} {number}",
+            *(one.name, one.label, len(one.subtomograms), average),
+        )
+        for one in classes
+        for number, average in enumerate(one.averages, start=1)
+    ]
