@@ -72,6 +72,13 @@ STAGES: dict[str, list[str]] = {
         *("volumes", "gradcam=gradcam.mrcs", *TABLES, "predictions", "averages=averages.mrcs"),
         *("spectra=averages.csv", "averages-record=averages.json", "alignment"),
     ],
+    "refine": [
+        *("volumes", *TABLES, "alignment", "first-averages=averages.mrcs", "first-half1=h1.mrcs"),
+        *("first-half2=h2.mrcs", "first-spectra=averages.csv", "first-record=averages.json"),
+        *("averages=again.mrcs", "first-halves=again1.mrcs", "second-halves=again2.mrcs"),
+        *("spectra=again.csv", "averages-record=again.json", "transfer=transfer.mrcs"),
+        "noise=noise.mrcs",
+    ],
     "map-back": [
         *("volumes", "averages=averages.mrcs", "averages-record=averages.json", "alignment"),
         *("masks", *TABLES, "mapped-back=mapped.mrcs", "out=consensus.mrcs"),
@@ -96,7 +103,7 @@ STAGES: dict[str, list[str]] = {
 STACKS = {"volumes": "volumes.mrcs", "masks": "masks.mrcs"}
 THREADED = {
     *("train-classifier", "localize", "cooccur", "train-iva", "segment", "crf", "average"),
-    *("align", "map-back", "train-segmenter", "apply-segmenter"),
+    *("align", "refine", "map-back", "train-segmenter", "apply-segmenter"),
 }
 
 

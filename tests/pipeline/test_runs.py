@@ -109,7 +109,11 @@ def test_variants_come_after_the_method_in_their_order() -> None:
             CORE,
             ["respondcam", "gradcam", "cooccurrence", "iva", "crf", *CONSENSUS],
         ),
-        ({"average": {"starts": 1}}, ["average", "align", "map_back", "calibrate"], CONSENSUS),
+        (
+            {"average": {"starts": 1}},
+            ["average", "refine", "align", "map_back", "calibrate"],
+            CONSENSUS,
+        ),
         ({"map_back": {"contour": 0.2}}, ["map_back", "calibrate"], CONSENSUS),
     ],
 )

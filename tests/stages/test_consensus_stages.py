@@ -21,7 +21,7 @@ from civa.data.volume import standardize, write_volume
 from civa.evaluation.metrics import iou
 from civa.optics import Microscope
 from civa.simulation.tilt_series import convolve_transfer
-from civa.stages import align, average, calibrate, map_back, plot_averages, replace_outliers
+from civa.stages import align, average, calibrate, map_back, plot_averages, refine, replace_outliers
 
 pytestmark = pytest.mark.usefixtures("settings_restored")
 
@@ -72,6 +72,35 @@ class Data:
             **settings,
         )
         return pd.read_csv(self.path("alignment.csv"), dtype={"id": str})
+
+    def refine(self, first: Path) -> dict[str, Any]:
+        """Average again from the products of `average` and `align`, which move to a folder."""
+        names = (*MOST_MAPS, "averages.csv", "averages.json", "alignment.csv")
+        first.mkdir()
+        for name in names:
+            self.path(name).rename(first / name)
+        refine.run(
+            self.path("volumes.mrcs"),
+            **self.tables,
+            alignment=first / "alignment.csv",
+            first_averages=first / "averages.mrcs",
+            first_half1=first / "h1.mrcs",
+            first_half2=first / "h2.mrcs",
+            first_spectra=first / "averages.csv",
+            first_record=first / "averages.json",
+            averages=self.path("averages.mrcs"),
+            first_halves=self.path("h1.mrcs"),
+            second_halves=self.path("h2.mrcs"),
+            spectra=self.path("averages.csv"),
+            averages_record=self.path("averages.json"),
+            transfer=self.path("transfer.mrcs"),
+            noise=self.path("noise.mrcs"),
+        )
+        return read_json(self.path("averages.json"))
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        return self.path("transfer.mrcs"), self.path("noise.mrcs")
 
     def map_back(self, **settings: Any) -> np.ndarray:
         map_back.run(
@@ -228,6 +257,52 @@ def test_averages_are_drawn_beside_the_truth_if_there_is_one(
         out=tmp_path / "averages.png",
     )
     assert (tmp_path / "averages.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_all_volumes_that_fit_are_averaged_again_with_weights(tmp_path: Path) -> None:
+    data = make(tmp_path, noise=2.0)
+    data.average()
+    first = data.align(decoys=False)
+    assert np.isinf(first["decoy_margin"]).all()
+    before = iou(data.map_back() > 0, read_stack(data.path("masks.mrcs")) > 0).mean()
+    record = data.refine(tmp_path / "first")
+    old = read_json(tmp_path / "first" / "averages.json")
+    assert [one["volumes"] for one in old["averages"]] == [SIZES["train"]] * 2
+    assert all(one["volumes"] > SIZES["train"] + 3 for one in record["averages"])
+    for one, was in zip(record["averages"], old["averages"], strict=True):
+        for told in ("title", "class", "label", "agreement_of_starts", "split_correlation"):
+            assert one[told] == was[told]
+    transfer, noise = (read_stack(path) for path in data.weights)
+    assert transfer.shape == noise.shape == (1, EDGE, EDGE, EDGE)
+    assert (noise > 0).all()
+    table = data.align(weights=data.weights)
+    assert np.isfinite(table["decoy_margin"]).all()
+    after = iou(data.map_back() > 0, read_stack(data.path("masks.mrcs")) > 0).mean()
+    assert after > before - 0.02
+    with pytest.raises(ValueError, match="expected transfer and noise"):
+        data.align(weights=data.weights[:1])
+
+
+@pytest.mark.slow
+def test_an_average_that_few_volumes_fit_stays_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make(tmp_path)
+    data.average()
+    table = data.align()
+    unsure = table["class"] == NAMES[0]
+    write_csv(
+        data.path("alignment.csv"),
+        table.assign(class_probability=table["class_probability"].where(~unsure, 0.5)),
+    )
+    with caplog.at_level(logging.WARNING, logger="civa"):
+        record = data.refine(tmp_path / "first")
+    assert f"average {NAMES[0]}: 0 volumes fit it well (expected 10 or more)" in caplog.text
+    assert [one["volumes"] for one in record["averages"]][0] == SIZES["train"]
+    for name in MOST_MAPS:
+        kept, old = (read_stack(folder / name)[0] for folder in (tmp_path, tmp_path / "first"))
+        assert (kept == old).all()
 
 
 @pytest.mark.slow
