@@ -67,10 +67,10 @@ rule align_first:
         gpu=GPUS,
     params:
         gpu=GPU_USE,
-        decoys="--no-decoys",
+        judge="--no-judge",
         flags=flags("align"),
     shell:
-        civa("align") + " {params.decoys}"
+        civa("align") + " {params.judge}"
 
 
 rule refine:

@@ -88,17 +88,6 @@ class Reliability:
         return float(gaps.sum() / max(self._sizes.sum(), 1))
 
 
-def expected_iou(probability: NDArray, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """IoU that each mask (n, d, h, w) should reach if its probabilities are right.
-
-    The expected intersection over the expected union; 0 for an empty mask.
-    """
-    axes = (-3, -2, -1)
-    inside = np.where(masks, probability, 0).sum(axis=axes, dtype=np.float64)
-    outside = np.where(masks, 0, probability).sum(axis=axes, dtype=np.float64)
-    return inside / np.maximum(np.count_nonzero(masks, axis=axes) + outside, 1e-12)
-
-
 def summary(
     reliability: Reliability, expected: NDArray[np.float64], reached: NDArray[np.float64]
 ) -> dict[str, float]:

@@ -40,6 +40,12 @@ class Rivals:
         return 1 / (1 + np.exp(-np.clip(self.class_margin, -50, 50)))
 
     @property
+    def probability(self) -> NDArray[np.float64]:
+        """(n,) that the average is right: against all other classes and the better decoy."""
+        against = np.logaddexp(-self.class_margin, -self.decoy_margin)
+        return 1 / (1 + np.exp(np.clip(against, -50, 50)))
+
+    @property
     def fit_decoys(self) -> NDArray[np.bool_]:
         """(n,) volumes that a decoy fits as well as their average does."""
         return self.decoy_margin <= 0

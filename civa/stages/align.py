@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from civa.consensus.averages import Averages
 from civa.consensus.centres import blobs_of, centres_of
 from civa.consensus.decoys import scrambled, spherical
 from civa.consensus.picks import Picks
+from civa.consensus.pose_errors import pose_agreement, pose_errors
 from civa.consensus.poses import Poses, pose_columns
 from civa.consensus.rivals import Rivals, Scorer, find_rivals
 from civa.consensus.subtomograms import Setup, Subtomograms
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 Source = Callable[[NDArray, NDArray], Subtomograms]
 
-DECOY_SEED = 1
+DECOY_SEED, POSTERIOR_SEED = 1, 2
 TURNLESS: dict[str, Any] = {"rotations": 24}  # of what looks the same from everywhere
 
 
@@ -48,7 +49,7 @@ def run(
     least_trust: float = -3.0,
     least_confidence: float = 0.95,
     other_centres: int = 4,
-    decoys: bool = True,
+    judge: bool = True,
     threads: int = 1,
     gpu: str = "auto",
 ) -> None:
@@ -61,7 +62,10 @@ def run(
     ``least_trust``, or with a score that chance would reach, the ``other_centres`` brightest blobs
     as well (`civa.consensus.assignment`).  ``class_probability`` is that of the class against all
     others, ``rival`` the next of them, and ``decoy_margin`` how far the score lies above that of
-    decoys, which no volume shows (`civa.consensus.rivals`); infinite where none are asked for.
+    decoys, which no volume shows (`civa.consensus.rivals`); ``probability`` is that of the average
+    against all of these together.  ``turn_error_deg`` and ``shift_error_voxels`` say how far the
+    pose may be off, ``pose_agreement`` which IoU that leaves (`civa.consensus.pose_errors`).
+    Decoys and errors cost as much as the rest: without ``judge`` there are none.
 
     Parameters
     ----------
@@ -104,7 +108,11 @@ def run(
     imaging, acquisitions = known.imaging(data.table)
     setup = known.setup(acquisitions, device, read_weights(weights, imaging))
     some_of = functools.partial(Subtomograms.at, stack, imaging, picks)
-    align = _aligner(setup, known, some_of)
+    aligners = [Aligner(d, known.noise(index), setup) for index, d in enumerate(known.densities)]
+
+    def align(number: int, rows: NDArray, centres: NDArray) -> Poses:
+        return Poses.of(number, *aligners[number - 1].align(some_of(rows, centres)))
+
     found = Assignment(
         align,
         labels=known.labels,
@@ -116,28 +124,15 @@ def run(
     found.try_own_class(centres)
     found.try_other_classes(centres)
     tried = found.try_other_centres(other_starts)
-    rivals = _rivals(found, align, _decoys(setup, known, some_of) if decoys else [], known.labels)
+    rivals = _rivals(found, align, _decoys(setup, known, some_of) if judge else [], known.labels)
     mislabelled = ~data.held_out & (found.labels != found.given_class)
     _warn(found.outliers, tried, mislabelled, least_trust)
     _warn_of_decoys(rivals)
     middle = np.array(stack.shape[1:]) // 2
     table = _table(data, found, rivals)
     columns = pose_columns(found.poses.matrices, found.poses.centres - middle)
-    write_csv(alignment, table.assign(**columns))
-
-
-def _aligner(
-    setup: Setup, known: Averages, some_of: Source
-) -> Callable[[int, NDArray, NDArray], Poses]:
-    """Return a function: number of an average, rows (m,), centres (m, 3) -> their poses in it."""
-    aligners = [
-        Aligner(density, known.noise(index), setup) for index, density in enumerate(known.densities)
-    ]
-
-    def align(number: int, rows: NDArray, centres: NDArray) -> Poses:
-        return Poses.of(number, *aligners[number - 1].align(some_of(rows, centres)))
-
-    return align
+    errors = _errors(found.poses, aligners, known, some_of) if judge else {}
+    write_csv(alignment, table.assign(**columns, **errors))
 
 
 def _decoys(setup: Setup, known: Averages, some_of: Source) -> list[Scorer]:
@@ -171,6 +166,30 @@ def _rivals(
     return find_rivals(found.poses, labels, score, decoys)
 
 
+def _errors(
+    poses: Poses, aligners: Sequence[Aligner], known: Averages, some_of: Source
+) -> dict[str, NDArray]:
+    """Columns of how far poses may be off; see docs/conventions.md."""
+    turn, shift, agreement = np.zeros((3, len(poses.scores)))
+    generator = np.random.default_rng(POSTERIOR_SEED)
+    maps = known.relative(known.densities)
+    for number, aligner in enumerate(aligners, start=1):
+        rows = np.flatnonzero(poses.averages == number)
+        if not len(rows):
+            continue
+        matrices, device = poses.matrices[rows], aligner.setup.device
+        errors = pose_errors(aligner, some_of(rows, poses.centres[rows]), matrices)
+        turn[rows], shift[rows] = errors.turn_deg, errors.shift_voxels
+        agreement[rows] = pose_agreement(
+            maps[number - 1], errors, matrices, device=device, generator=generator
+        )
+    return {
+        "turn_error_deg": turn.round(2),
+        "shift_error_voxels": shift.round(3),
+        "pose_agreement": agreement.round(4),
+    }
+
+
 def _table(data: ParticleSet, found: Assignment, rivals: Rivals) -> pd.DataFrame:
     """One line per volume: class, average and how well it fits; see docs/conventions.md."""
     names = np.array(["", *data.names])
@@ -183,6 +202,7 @@ def _table(data: ParticleSet, found: Assignment, rivals: Rivals) -> pd.DataFrame
         trust=found.poses.z_scores,
         misfit=(found.outliers | rivals.fit_decoys).astype(int),
         class_probability=rivals.class_probability.round(4),
+        probability=rivals.probability.round(4),
         rival=names[rivals.labels],
         decoy_margin=rivals.decoy_margin.round(2),
     )

@@ -12,7 +12,6 @@ from civa.consensus.averages import Averages
 from civa.consensus.calibration import (
     Calibration,
     Reliability,
-    expected_iou,
     fit,
     from_half_sets,
     summary,
@@ -46,8 +45,10 @@ def run(
     """Turn mapped-back densities into probabilities, and say how good each mask should be.
 
     Without masks of validation volumes the noise of the average, from its half-sets, stands for
-    all uncertainty; with them the curve is fitted to their voxels.  ``confidence`` lists the IoU
-    that is expected of every mask, 0 for a misfit: what to reject by.
+    all uncertainty of a voxel; with them the curve is fitted to their voxels.  ``confidence`` lists
+    the IoU that is expected of every mask, 0 for a misfit: what to reject by.  It is what the
+    resolution of the average allows, times what the error of the pose leaves, times the probability
+    of the average; validation masks, if there are any, scale it.
 
     Parameters
     ----------
@@ -92,8 +93,10 @@ def run(
         _fitted(curve, densities, truth, rows[found.averages[rows] == number][:SAMPLE])
         for number, curve in enumerate(blind, start=1)
     ]
-    expected_before, expected_after = _write_probabilities(
-        probabilities, densities, found, (blind, fitted), contour
+    _write_probabilities(probabilities, densities, found, fitted)
+    expected_before = _expected(known, found)
+    expected_after = np.clip(
+        expected_before * _factor(densities, truth, rows, expected_before, contour), 0, 1
     )
     record: dict[str, object] = {
         "curves": {
@@ -114,7 +117,7 @@ def run(
             "no volume has a mask to calibrate by: probability and expected IoU rest on the noise "
             "between half-sets alone, which sees neither a wrong place nor a wrong class"
         )
-    table = found.table[["id", "class", "trust", "misfit"]]
+    table = found.table[["id", "class", "trust", "misfit", "probability"]]
     write_csv(confidence, table.assign(expected_iou=expected_after.round(4)))
     write_json(report, record)
 
@@ -132,29 +135,40 @@ def _fitted(
     return fit(*_voxels(densities[rows], truth[rows]), curve) if len(rows) else curve
 
 
-def _write_probabilities(
-    path: Path,
-    densities: Stack,
-    found: AlignmentTable,
-    curves: tuple[Sequence[Calibration], Sequence[Calibration]],
-    contour: float,
-) -> NDArray[np.float64]:
-    """Write what the fitted curves say of the voxels.
+def _expected(known: Averages, found: AlignmentTable) -> NDArray[np.float64]:
+    """IoU (n,) to expect of every mask without a look at any, 0 for an outlier.
 
-    Returns
-    -------
-    (2, n) IoU to expect of every mask by the curves before and after the fit, 0 for an outlier.
+    What the resolution of its average allows, times what the error of its pose leaves, times the
+    probability that the average is right.
     """
-    expected = np.empty((2, len(densities)))
+    allowed = np.array([0.0, *(report["agreement_at_resolution"] for report in known.reports)])
+    kept = found.table[["pose_agreement", "probability"]].to_numpy(dtype=float).prod(axis=1)
+    return np.where(found.is_outlier, 0, allowed[found.averages] * kept)
+
+
+def _factor(
+    densities: Stack,
+    truth: Stack,
+    rows: NDArray[np.int64],
+    expected: NDArray[np.float64],
+    contour: float,
+) -> float:
+    """What masks of some volumes reach, over what was expected of them; 1 where there are none."""
+    reached = [
+        iou(densities[part] > contour, truth[part] > BACKGROUND) for part in densities.batches(rows)
+    ]
+    total = float(expected[rows].sum())
+    return float(np.concatenate(reached).sum()) / total if total > 0 else 1.0
+
+
+def _write_probabilities(
+    path: Path, densities: Stack, found: AlignmentTable, curves: Sequence[Calibration]
+) -> None:
+    """Write what the fitted curves say of the voxels."""
     with write_like(path, densities, np.float16) as out:
-        for number, pair in enumerate(zip(*curves, strict=True), start=1):
+        for number, curve in enumerate(curves, start=1):
             for rows in densities.batches(found.averages == number):
-                values = densities[rows]
-                before, after = (_probabilities(curve, values) for curve in pair)
-                for kind, chances in enumerate((before, after)):
-                    expected[kind, rows] = expected_iou(chances, values > contour)
-                out[rows] = after
-    return np.where(found.is_outlier, 0, expected)
+                out[rows] = _probabilities(curve, densities[rows])
 
 
 def _tested(

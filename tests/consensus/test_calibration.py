@@ -7,7 +7,6 @@ from scipy.special import expit
 from civa.consensus.calibration import (
     Calibration,
     Reliability,
-    expected_iou,
     fit,
     from_half_sets,
 )
@@ -53,11 +52,3 @@ def test_calibration_error_by_hand() -> None:
     certain.add(np.array([1.0, 0.0]), np.array([True, False]))
     assert certain.error() == 0
     assert Reliability().error() == 0  # nothing was added
-
-
-def test_expected_iou_by_hand() -> None:
-    probability = np.array([0.9, 0.7, 0.3, 0.0]).reshape(1, 1, 1, 4)
-    masks = probability > 0.5
-    # 1.6 of the mask's two voxels are right; 0.3 are missed: 1.6 / (2 + 0.3)
-    assert expected_iou(probability, masks) == pytest.approx([1.6 / 2.3])
-    assert expected_iou(probability, np.zeros_like(masks)) == pytest.approx([0])

@@ -263,7 +263,7 @@ def test_averages_are_drawn_beside_the_truth_if_there_is_one(
 def test_all_volumes_that_fit_are_averaged_again_with_weights(tmp_path: Path) -> None:
     data = make(tmp_path, noise=2.0)
     data.average()
-    first = data.align(decoys=False)
+    first = data.align(judge=False)
     assert np.isinf(first["decoy_margin"]).all()
     before = iou(data.map_back() > 0, read_stack(data.path("masks.mrcs")) > 0).mean()
     record = data.refine(tmp_path / "first")
@@ -299,7 +299,7 @@ def test_an_average_that_few_volumes_fit_stays_as_it_is(
     with caplog.at_level(logging.WARNING, logger="civa"):
         record = data.refine(tmp_path / "first")
     assert f"average {NAMES[0]}: 0 volumes fit it well (expected 10 or more)" in caplog.text
-    assert [one["volumes"] for one in record["averages"]][0] == SIZES["train"]
+    assert record["averages"][0]["volumes"] == SIZES["train"]
     for name in MOST_MAPS:
         kept, old = (read_stack(folder / name)[0] for folder in (tmp_path, tmp_path / "first"))
         assert (kept == old).all()
