@@ -60,6 +60,7 @@ VERBS = {
     "map-back": "averages and poses -> masks",
     "replace-outliers": "masks by alignment and by a network -> the network's for misfits",
     "calibrate": "mapped-back averages -> probability of every voxel, expected IoU of every mask",
+    "plot-tomogram": "masks -> a slice of their tomogram, with what is there and was rejected",
     "plot-averages": "averages -> a figure of them beside the truth, with FSC",
     "train-segmenter": "masks, slices or pseudo labels -> a supervised baseline",
     "apply-segmenter": "a supervised baseline -> masks",

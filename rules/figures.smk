@@ -54,11 +54,39 @@ rule plot_comparison:
         civa("plot-comparison")
 
 
+rule plot_tomogram:
+    input:
+        tomograms=tomograms,
+        properties=TOMOGRAMS,
+        truth=MASKS,
+        found=made("map_back", "masks/consensus.mrcs"),
+        confidence=made("calibrate", "confidence.csv"),
+        particles=PARTICLES,
+        split=SPLIT,
+        code=code("plot-tomogram"),
+    output:
+        out=drawn("tomogram"),
+    log:
+        f"{LOGS}/plot_tomogram.log",
+    wildcard_constraints:
+        dataset=one_of([*EXTRACTED, *SPECIMENS]),
+    group:
+        "evaluate_{dataset}_{seed}"
+    conda:
+        ENVIRONMENT
+    resources:
+        **needs("plot_tomogram"),
+    params:
+        flags=flags("plot-tomogram"),
+    shell:
+        civa("plot-tomogram")
+
+
 rule plot_charts:
     input:
         curves=own_files("*_curve.csv"),
         choices=lambda wc: [
-            made("merged", "merged.json")(wc),
+            *made("merged", "merged.json")(wc),
             *own_files("masks/*.json")(wc),
         ],
         predictions=made("seeds", "predictions.csv"),

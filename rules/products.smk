@@ -285,7 +285,12 @@ def pictures():
     drawn = (rules.plot_overview, rules.plot_comparison, rules.plot_averages)
     files = [file for maker in (*drawn, rules.plot_charts) for file in maker.output]
     over_conditions = rules.plot_conditions.output if "stress_tests" in config else []
-    return [*over_conditions, *of_main_runs(files)]
+    slices = [
+        file
+        for file in of_main_runs(rules.plot_tomogram.output)
+        if Path(file).parts[1] in {*EXTRACTED, *SPECIMENS}
+    ]
+    return [*over_conditions, *of_main_runs(files), *slices]
 
 
 def finished(files):

@@ -30,6 +30,7 @@ SECTIONS = {
     "align": ("align",),
     "map-back": ("map_back",),
     "train-segmenter": ("baseline",),
+    "plot-tomogram": ("extract",),
 }
 # Settings that a rule gives, as Snakemake's placeholders, unless the configuration has them.
 JOB = {

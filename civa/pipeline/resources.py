@@ -128,6 +128,7 @@ COSTS = {
     "plot_comparison": Cost(450, 50, 0.5, 0.02),
     "calibrate": Cost(350, 100, TABLES_MB, 0.02),
     "replace_outliers": Cost(100, 200, 0.3, 0.005),
+    "plot_tomogram": Cost(450, 50, 0.1, 0.02),
     "plot_averages": Cost(650, 50, 0, 0.01),
     "plot_charts": Cost(500, 0, 0.2, 0.02),
 }

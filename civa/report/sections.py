@@ -17,7 +17,7 @@ from civa.report.tables import NOT_AVAILABLE, Layout
 
 # Figures in the order of the pipeline; others follow.
 ORDER = (
-    *("overview", "compare", "averages", "training"),
+    *("overview", "compare", "tomogram", "averages", "training"),
     *("sweeps", "confusion", "refinement", "distributions"),
 )
 OVERALL = "stress_tests"  # the figure of all data sets together
