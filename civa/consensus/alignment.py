@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from civa.consensus.fourier import Band, coefficients, interpolator, phases, slices
-from civa.consensus.poses import Matrices, grid_spacing_deg, rotation_grid, shift_grid, small_turns
+from civa.consensus.picks import LEAST_REACH
+from civa.consensus.poses import (
+    Matrices,
+    grid_spacing_deg,
+    rotation_grid,
+    search_shifts,
+    shift_grid,
+    small_turns,
+)
 from civa.consensus.subtomograms import Setup, Spectra, Subtomograms
 
 MIDDLE_ANGSTROM = 40.0  # of the search over all poses
@@ -193,7 +201,7 @@ class Aligner:
         (shells,) noise power from shell 1 on.
     rotations
         Size of the even grid that is searched.
-    shift_voxels
+    reach_voxels
         Radius of the shifts that are searched.
     """
 
@@ -204,14 +212,15 @@ class Aligner:
         setup: Setup,
         *,
         rotations: int = 1152,
-        shift_voxels: float = 3.0,
+        reach_voxels: float = LEAST_REACH,
     ) -> None:
         self.setup = setup
         self.transform = interpolator(setup.tensor(np.array(density)))
         self.noise = setup.tensor(np.concatenate([[1.0], noise]))
         finest = min(setup.shell(FINEST_ANGSTROM), len(noise))
         self.bands = [setup.band(shell) for shell in (setup.shell(MIDDLE_ANGSTROM), finest)]
-        self.grid, self.shifts = setup.grid(rotations), setup.tensor(shift_grid(shift_voxels))
+        self.grid = setup.grid(rotations)
+        self.shifts = setup.tensor(search_shifts(reach_voxels))
         self.turn = grid_spacing_deg(rotations) / 2
 
     def align(self, subtomograms: Subtomograms) -> tuple[NDArray, NDArray, NDArray]:

@@ -19,7 +19,8 @@ from civa.consensus.expectation import Maximum, PoseSearch, maximise
 from civa.consensus.fourier import interpolator
 from civa.consensus.half_sets import half_sets
 from civa.consensus.heterogeneity import UNDIVIDED, Split, split
-from civa.consensus.poses import grid_spacing_deg, shift_grid
+from civa.consensus.picks import LEAST_REACH
+from civa.consensus.poses import grid_spacing_deg, search_shifts, shift_grid
 from civa.consensus.reconstruction import (
     band_correlation,
     empty_total,
@@ -77,7 +78,7 @@ class Plan:
     iterations: int = 15
     refinements: int = 3
     temperature: float = 0.3
-    shift_voxels: float = 3.0
+    reach_voxels: float = LEAST_REACH
     first_particles: int = 10
     most_particles: int = 300  # from scratch
     split_particles: int = 150
@@ -231,7 +232,7 @@ def _search(setup: Setup, plan: Plan) -> PoseSearch:
     return PoseSearch(
         setup.band(_coarse_shell(setup)),
         setup.grid(plan.coarse_rotations),
-        setup.tensor(shift_grid(plan.shift_voxels)),
+        setup.tensor(search_shifts(plan.reach_voxels)),
         setup.ball,
         plan.temperature,
         plan.iterations,

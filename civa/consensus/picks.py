@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+REACH = 2.5  # standard deviations of a pick that are searched: 9 of 10 particles lie there
+# Voxels that are searched around rough centres in any case, and at most: beyond lie neighbours.
+LEAST_REACH, MOST_REACH = 3.0, 8.0
+
+
+def search_reach(picks: "Picks | None") -> float:
+    """How far around rough centres particles are looked for, in voxels."""
+    if picks is None:
+        return LEAST_REACH
+    return float(np.clip(REACH * picks.error_voxels.max(), LEAST_REACH, MOST_REACH))
+
+
 @dataclass(frozen=True)
 class Picks:
     """Where particles were picked.

@@ -13,6 +13,8 @@ from scipy.spatial.transform import Rotation
 
 Matrices = NDArray[np.float64]
 
+LARGEST_STEP = 1.25  # voxels between shifts of a search, from which poses climb; see docs/log.md
+
 
 def rotation_grid(count: int) -> Matrices:
     """Spread rotations evenly over SO(3) by super-Fibonacci spirals (Alexa, CVPR 2022).
@@ -75,6 +77,12 @@ def shift_grid(radius: float) -> NDArray[np.float64]:
     length = np.linalg.norm(grid, axis=1)
     grid = grid[length <= radius + 1e-9]
     return grid[np.argsort(np.linalg.norm(grid, axis=1), kind="stable")].astype(float)
+
+
+def search_shifts(reach: float) -> NDArray[np.float64]:
+    """Displacements within a reach, no more than `LARGEST_STEP` apart along an axis: (s, 3)."""
+    steps = int(np.ceil(max(reach / LARGEST_STEP, min(reach, 3.0))))
+    return shift_grid(steps) * reach / steps
 
 
 def small_turns(angle_deg: float) -> Matrices:

@@ -224,6 +224,27 @@ def trivial_line(scores: Mapping[str, pd.DataFrame], trivial: Mapping[str, pd.Da
     return line("trivial rules", "trivial", lead, of=f"{best}: {known[best]:.1f}")
 
 
+def alignment_class_line(classes: NDArray, found: NDArray, told: NDArray[np.bool_]) -> Line:
+    """Check how often alignment finds the class that a volume is said to show, worst class.
+
+    Averages that show no more than noise or neighbours fit volumes of any class alike.
+
+    Parameters
+    ----------
+    classes, found
+        (n,) class of every volume, and that of the average which it fits.
+    told
+        (n,) volumes whose class alignment was not told, and whose label may be looked at.
+    """
+    right = pd.Series(classes == found, dtype=float)[told]
+    shares = 100 * right.groupby(classes[told]).mean()
+    if not len(shares):
+        return line(CONSENSUS, "alignment_class", np.nan)
+    guessing = 100 / max(len(set(classes)), 1)
+    worst = str(shares.idxmin())
+    return line(CONSENSUS, "alignment_class", shares.min(), of=worst, floor=guessing)
+
+
 def consensus_lines(
     reports: Sequence[Mapping[str, Any]], misfits: ArrayLike, decoy_margins: ArrayLike
 ) -> list[Line]:

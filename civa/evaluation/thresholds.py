@@ -195,6 +195,13 @@ LIMITS = {
         "look at these volumes (column trust of alignment.csv): empty boxes, other structures, "
         "aggregates; raise align.other_centres where particles lie far from the middle",
     ),
+    "alignment_class": Limit(
+        *("class accuracy of alignment, validation part, worst class", "%", 80, 50),
+        "0.98 and more in crowded simulated sets where averages are right; an average of noise or "
+        "of neighbours fits volumes of all classes alike",
+        "do not trust masks of this class: look at its average (figures/averages.png); more "
+        "volumes, better positions, or a class of its own for what is mixed",
+    ),
     "decoys": Limit(
         *("volumes that a decoy fits as well as their average", "%", 2, 10),
         "a decoy is a blob of the average's size, or random phases of its spectrum: 0 of 553 "

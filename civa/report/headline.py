@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from civa.evaluation.ledger import CONSENSUS
 from civa.evaluation.thresholds import LIMITS
 from civa.pipeline.config import BASE
 from civa.pipeline.runs import METHODS, TRIVIAL
@@ -37,6 +38,8 @@ class Standing:
         Verdict -> how often the ledgers of the data set's runs give it.
     runs
         How many runs have a ledger.
+    doubts
+        What the ledgers' checks of CIVA-Consensus find wrong, in words.
     """
 
     dataset: str
@@ -44,6 +47,7 @@ class Standing:
     reason: str
     verdicts: Mapping[str, int]
     runs: int
+    doubts: Sequence[str] = ()
 
     @property
     def final(self) -> str | None:
@@ -75,8 +79,14 @@ class Standing:
     @property
     def consensus_leads(self) -> bool:
         """Whether CIVA-Consensus is better than the best trivial rule."""
-        ours = self.scored.get("consensus", {"mean": -np.inf})["mean"]
-        return self.best is not None and ours > self.scored[self.best]["mean"]
+        return bool(self.consensus_lead > 0)
+
+    @property
+    def consensus_lead(self) -> float:
+        """Points of mIoU by which CIVA-Consensus leads the best trivial rule; NaN without them."""
+        if self.best is None or "consensus" not in self.scored:
+            return np.nan
+        return self.scored["consensus"]["mean"] - self.scored[self.best]["mean"]
 
     @property
     def bars(self) -> list[str]:
@@ -117,11 +127,22 @@ def standing(results: pd.DataFrame, dataset: str, ledgers: Mapping[Run, pd.DataF
         for line in known.to_dict("records")
     }
     notes = [lines[name]["notes"] for name in FINAL_ROWS if name in lines]
-    judged = [ledger["verdict"] for run, ledger in ledgers.items() if run[0] == dataset]
+    own_ledgers = [ledger for run, ledger in ledgers.items() if run[0] == dataset]
+    judged = [ledger["verdict"] for ledger in own_ledgers]
     return Standing(
         dataset,
         scored={name: line for name, line in lines.items() if line["mean"] is not None},
         reason=next(filter(None, notes), ""),
         verdicts=tally(verdict for verdicts in judged for verdict in verdicts),
         runs=len(judged),
+        doubts=[doubt for ledger in own_ledgers for doubt in _doubts(ledger)],
     )
+
+
+def _doubts(ledger: pd.DataFrame) -> list[str]:
+    """What is wrong with CIVA-Consensus by a ledger, each with its figure and what was expected."""
+    wrong = ledger[(ledger["stage"] == CONSENSUS) & (ledger["verdict"] == "red")]
+    return [
+        f"{row.check}: {row.value:.1f} {row.unit} (expected {row.expected})"
+        for row in wrong.itertuples()
+    ]

@@ -15,7 +15,7 @@ from civa.consensus.assignment import Assignment
 from civa.consensus.averages import Averages
 from civa.consensus.centres import blobs_of, centres_of
 from civa.consensus.decoys import scrambled, spherical
-from civa.consensus.picks import Picks
+from civa.consensus.picks import Picks, search_reach
 from civa.consensus.pose_errors import pose_agreement, pose_errors
 from civa.consensus.poses import Poses, pose_columns
 from civa.consensus.rivals import Rivals, Scorer, find_rivals
@@ -108,7 +108,11 @@ def run(
     imaging, acquisitions = known.imaging(data.table)
     setup = known.setup(acquisitions, device, read_weights(weights, imaging))
     some_of = functools.partial(Subtomograms.at, stack, imaging, picks)
-    aligners = [Aligner(d, known.noise(index), setup) for index, d in enumerate(known.densities)]
+    reach = search_reach(picks)
+    aligners = [
+        Aligner(density, known.noise(index), setup, reach_voxels=reach)
+        for index, density in enumerate(known.densities)
+    ]
 
     def align(number: int, rows: NDArray, centres: NDArray) -> Poses:
         return Poses.of(number, *aligners[number - 1].align(some_of(rows, centres)))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from civa.consensus.alignment_table import AlignmentTable
 from civa.data.files import read_json, write_csv
 from civa.data.particles import ParticleSet, read_predictions
 from civa.data.stack import Stack
@@ -114,7 +114,7 @@ def run(
     ]
     if averages and alignment and consensus:
         aligned = Stack.open(consensus).expect_volumes(len(classes))
-        lines += _consensus_lines(averages, alignment, aligned, classes, tables)
+        lines += _consensus_lines(averages, alignment, aligned, data, tables)
     table = pd.DataFrame(lines, columns=list(ledger.COLUMNS))
     for row in table[table["verdict"] == "red"].itertuples():
         logger.warning("%s, %s: %.1f %s, expected %s", *row[1:6])
@@ -126,13 +126,16 @@ def _consensus_lines(
     averages: Path,
     alignment: Path,
     masks: Stack,
-    classes: NDArray,
+    data: ParticleSet,
     tables: Mapping[str, pd.DataFrame],
 ) -> list[ledger.Line]:
     """Lines of CIVA-Consensus; its scores are in ``tables`` where there is a ground truth."""
     reached = miou(tables["consensus"]) if "consensus" in tables else np.nan
-    masked, aligned = sizes(masks), pd.read_csv(alignment)
+    masked, aligned = sizes(masks), AlignmentTable.read(alignment, data.table).table
+    classes, validation = data.table["class"].to_numpy(), np.zeros(len(masked), dtype=bool)
+    validation[data.parts["validation"]] = True
     return [
+        ledger.alignment_class_line(classes, aligned["class"].to_numpy(), validation),
         *ledger.consensus_lines(
             read_json(averages)["averages"], aligned["misfit"], aligned["decoy_margin"]
         ),

@@ -13,7 +13,7 @@ from civa.consensus.centres import centres_of
 from civa.consensus.classification import average_class
 from civa.consensus.fourier import window_for
 from civa.consensus.mislabelled import Averaged, without_strays
-from civa.consensus.picks import Picks
+from civa.consensus.picks import Picks, search_reach
 from civa.consensus.subtomograms import Imaging, Optics, Setup, Subtomograms
 from civa.data.imaging import (
     STATE,
@@ -102,13 +102,14 @@ def run(
     setup = Setup(optics, window_for(stack.shape[1], radius_voxels), device)
     picks = Picks.of_boxes(data.table, stack.shape[1:])
     train = data.parts["train"]
+    plan = Plan(starts, reach_voxels=search_reach(picks))
     classes = []
     for label, name in enumerate(data.names, start=1):
         rows = train[data.labels[train] == label]
         centres = centres_of(stack, cams, rows, what=f"class {name}", picks=picks)
         members = Subtomograms.at(stack, imaging, picks, rows, centres)
         logger.info("class %s, %d volumes", name, len(rows))
-        own = average_class(members, setup, plan=Plan(starts), seed=seed)
+        own = average_class(members, setup, plan=plan, seed=seed)
         classes.append(Averaged(name, label, members, own))
 
     def score(average: Average, some: Subtomograms) -> NDArray[np.float64]:

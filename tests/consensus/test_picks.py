@@ -10,8 +10,8 @@ from synthetic import CPU, EDGE, SETUP, alike, particles, shape
 
 from civa.consensus.alignment import pose_scores, search_grid
 from civa.consensus.fourier import interpolator, select_band
-from civa.consensus.picks import Picks
-from civa.consensus.poses import rotation_grid, shift_grid
+from civa.consensus.picks import LEAST_REACH, MOST_REACH, Picks, search_reach
+from civa.consensus.poses import rotation_grid, search_shifts, shift_grid
 from civa.consensus.subtomograms import Spectra, Subtomograms
 from civa.optics import TiltRange
 
@@ -82,3 +82,21 @@ def test_boxes_cut_at_picks_have_them_in_the_middle() -> None:
     for wrong in ("0", "", "far"):
         with pytest.raises(ValueError, match=r"pick_error_voxels must be .* not for ids \['b'\]"):
             Picks.of_boxes(table.assign(pick_error_voxels=["2", wrong]), (32, 32, 32))
+
+
+def test_particles_are_looked_for_as_far_as_picks_may_be_off() -> None:
+    def picks(*errors: float) -> Picks:
+        return Picks(np.zeros((len(errors), 3)), np.array(errors))
+
+    assert search_reach(None) == LEAST_REACH
+    assert search_reach(picks(0.5)) == LEAST_REACH
+    assert search_reach(picks(0.5, 2.0)) == 5
+    assert search_reach(picks(100.0)) == MOST_REACH  # whatever lies farther is another particle
+    for reach in (3.0, 4.0, 5.0, 8.0):
+        shifts = search_shifts(reach)
+        lengths = np.linalg.norm(shifts, axis=1)
+        assert lengths[0] == 0
+        assert lengths.max() == pytest.approx(reach)
+        along = np.unique(shifts[:, 0])
+        assert np.diff(along).max() <= 1.25 + 1e-9
+    assert (search_shifts(3.0) == shift_grid(3.0)).all()
