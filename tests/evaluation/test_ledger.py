@@ -10,6 +10,7 @@ import pytest
 from civa.evaluation.ledger import (
     COLUMNS,
     STAGES,
+    alignment_class_line,
     class_line,
     classifier_lines,
     consensus_lines,
@@ -211,6 +212,22 @@ def test_what_was_not_measured_of_an_average_does_not_hide_the_worst_of_the_othe
     for report in reports:
         report[key] = np.nan
     assert consensus_lines(reports, [0], [9])[which]["verdict"] == "n/a"
+
+
+def test_alignment_is_judged_by_the_classes_that_it_finds_untold() -> None:
+    classes = np.array(["one"] * 6 + ["two"] * 6)
+    found, told = classes.copy(), np.tile([True, True, False], 4)
+    assert alignment_class_line(classes, found, told)["verdict"] == "green"
+    found[[6, 7, 9]] = "one"  # three of four that were not told
+    worst = alignment_class_line(classes, found, told)
+    assert (worst["value"], worst["verdict"]) == (25, "red")
+    assert "(two)" in str(worst["check"])
+    assert "guessing: 50" in str(worst["expected"])
+    found[:] = classes
+    found[8] = "one"  # its class was told
+    assert alignment_class_line(classes, found, told)["verdict"] == "green"
+    nobody = np.zeros(12, dtype=bool)
+    assert alignment_class_line(classes, found, nobody)["verdict"] == "n/a"
 
 
 def test_averages_are_judged_by_their_worst_class_and_misfits_are_counted() -> None:

@@ -11,7 +11,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from civa.cli import main
-from civa.evaluation.ledger import COLUMNS, LIMITS, line
+from civa.evaluation.ledger import COLUMNS, CONSENSUS, LIMITS, line
 from civa.evaluation.thresholds import VERDICTS
 from civa.pipeline.config import BASE
 from civa.pipeline.provenance import digests, write_record
@@ -288,6 +288,24 @@ def test_without_ground_truth_the_ledger_carries_the_page() -> None:
     assert "Quality ledger, 1 run: ✓ 1 green ! 2 amber – 1 n/a" in text
     assert "red" not in text
     assert "nan" not in text
+
+
+def test_the_first_lines_say_where_consensus_masks_are_in_doubt() -> None:
+    lines = [result_line("blob", 65.0), result_line("crf", 70.0), result_line("consensus", 60.0)]
+    red = line(CONSENSUS, "half_sets", 4.0, of="1qvr")
+    assert red["verdict"] == "red"
+    text = Page(short(*lines, judged={RUN: ledger(GREEN, red)})).text.replace("\u00a0", " ")
+    behind = "Warning: here CIVA-Consensus is not better than the best trivial rule (-5.0 points)"
+    assert behind in text
+    assert "use low-pass, window at brightest blob" in text
+    doubt = "Masks of CIVA-Consensus are in doubt here: correlation of half-sets"
+    assert doubt in text
+    assert "worst class (1qvr): 4.0 %" in text
+    assert text.index(behind) < text.index("Trained on the class of each volume alone")
+    fine = Page(short(*lines[:2], result_line("consensus", 90.0), judged={RUN: ledger(GREEN)})).text
+    assert "doubt" not in fine and "Warning" not in fine
+    unknown = [result_line(name, np.nan) for name in ("blob", "crf", "consensus")]
+    assert doubt in Page(short(*unknown, judged={RUN: ledger(red)})).text.replace("\u00a0", " ")
 
 
 def test_a_data_set_without_any_run_is_named() -> None:
