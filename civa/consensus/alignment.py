@@ -62,8 +62,8 @@ def search_grid(
         moved = (part.weighted[:, None] * undo).flatten(0, 1)  # (b s, k)
         flat = torch.cat([moved.real, moved.imag], dim=1)
         match = (flat @ flat_views.T).reshape(len(part), len(shifts), -1)  # (b, s, r)
-        if (prior := part.log_prior(shifts[None])) is not None:
-            match += prior[:, :, None] / 2  # the score counts matches twice
+        if part.prior is not None:
+            match += part.prior.log(shifts[None])[:, :, None] / 2  # the score counts matches twice
         best, at = match.max(dim=1)  # (b, r)
         score = 2 * best - part.power @ squared.T
         top, rows = score.topk(min(keep, len(rotations)), dim=1)
@@ -80,8 +80,7 @@ def pose_scores(
     moved = spectra.weighted[:, None] * phases(band.frequencies, shifts)
     match = (views.real * moved.real + views.imag * moved.imag).sum(-1)
     scores = 2 * match - (views.abs() ** 2 * spectra.power[:, None]).sum(-1)
-    prior = spectra.log_prior(shifts)
-    return scores if prior is None else scores + prior
+    return scores if spectra.prior is None else scores + spectra.prior.log(shifts)
 
 
 def refine(

@@ -112,6 +112,32 @@ class Assignment:
                     self.poses.improve(rows, tried)
         return len(rows)
 
+    def try_without(
+        self, rows: NDArray, centres: NDArray, align: Callable[[int, NDArray, NDArray], Poses]
+    ) -> None:
+        """Align some volumes (m,) again with all averages, and take the likeliest.
+
+        Parameters
+        ----------
+        centres
+            (n, 3) of all volumes.
+        align
+            As of this class; it does not find again what they were found to show.
+        """
+        best = Poses.empty(len(rows))
+        every = np.arange(len(rows))
+        for number in self._averages:
+            tried = align(number, rows, centres[rows])
+            tried.judge(self._typical)
+            tried.scores -= np.where(
+                self._label_of[number] == self.given_class[rows], 0, self._belief[rows]
+            )
+            best.improve(every, tried, by="scores")
+        best.scores += np.where(
+            self._label_of[best.averages] == self.given_class[rows], 0, self._belief[rows]
+        )
+        self.poses.replace(rows, best)
+
     def _judged(self, number: int, rows: NDArray, centres: NDArray) -> Poses:
         tried = self._align(number, rows, centres)
         tried.judge(self._typical)

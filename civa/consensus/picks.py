@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from civa.data.imaging import PICK_ERROR
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 REACH = 2.5  # standard deviations of a pick that are searched: 9 of 10 particles lie there
 # Voxels that are searched around rough centres in any case, and at most: beyond lie neighbours.
 LEAST_REACH, MOST_REACH = 3.0, 8.0
+TAKEN_VOXELS = 3.0  # around the centre of a particle, where no other one has its own
+IMPOSSIBLE = -1e4  # log of a prior that no likelihood makes up for
 
 
 def search_reach(picks: "Picks | None") -> float:
@@ -22,6 +26,41 @@ def search_reach(picks: "Picks | None") -> float:
     if picks is None:
         return LEAST_REACH
     return float(np.clip(REACH * picks.error_voxels.max(), LEAST_REACH, MOST_REACH))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of where particles lie before they are looked at.
+
+    Attributes
+    ----------
+    places
+        (n, 3) picks, from where boxes were cut out.
+    precision
+        (n,) one over the square of their errors.
+    taken
+        (n, t, 3) where others lie, NaN for nobody; None where nothing is known of others.
+    """
+
+    places: Tensor
+    precision: Tensor
+    taken: Tensor | None = None
+
+    def __getitem__(self, rows: Tensor | slice) -> "Prior":
+        taken = None if self.taken is None else self.taken[rows]
+        return Prior(self.places[rows], self.precision[rows], taken)
+
+    def log(self, shifts: Tensor) -> Tensor:
+        """Log of the prior of shifts (n, m, 3), or of the same (1, m, 3) of all: (n, m).
+
+        A pick is off by a Gaussian along each axis; where another particle lies, none does.
+        """
+        squared = (shifts - self.places[:, None]).square().sum(dim=-1)  # (n, m)
+        log = -squared * self.precision[:, None] / 2
+        if self.taken is None:
+            return log
+        apart = (shifts[:, :, None] - self.taken[:, None]).norm(dim=-1)  # (n, m, t)
+        return log.masked_fill((apart < TAKEN_VOXELS).any(dim=-1), IMPOSSIBLE)
 
 
 @dataclass(frozen=True)
@@ -34,13 +73,27 @@ class Picks:
         (n, 3) z, y, x in voxels.
     error_voxels
         (n,) standard deviation of a pick along each axis.
+    taken
+        (n, t, 3) places near each that belong to others, z, y, x in voxels, NaN where there are
+        fewer; None where nothing is known of others.
     """
 
     places: NDArray[np.float64]
     error_voxels: NDArray[np.float64]
+    taken: NDArray[np.float64] | None = None
 
     def __getitem__(self, numbers: NDArray | slice) -> "Picks":
-        return Picks(self.places[numbers], self.error_voxels[numbers])
+        taken = None if self.taken is None else self.taken[numbers]
+        return Picks(self.places[numbers], self.error_voxels[numbers], taken)
+
+    def prior(self, centres: NDArray[np.int64], device: torch.device) -> "Prior":
+        """Prior of shifts from where boxes were cut out, (n, 3) z, y, x."""
+
+        def tensor(values: NDArray) -> Tensor:
+            return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device)
+
+        taken = None if self.taken is None else tensor(self.taken - centres[:, None])
+        return Prior(tensor(self.places - centres), tensor(self.error_voxels**-2.0), taken)
 
     @classmethod
     def of_boxes(cls, particles: "pd.DataFrame", shape: tuple[int, ...]) -> "Picks | None":

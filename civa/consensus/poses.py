@@ -134,6 +134,11 @@ class Poses:
         for field in fields(self):
             getattr(self, field.name)[rows[better]] = getattr(tried, field.name)[better]
 
+    def replace(self, rows: NDArray, others: "Poses") -> None:
+        """Take over others (m) in some rows (m,)."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(others, field.name)
+
 
 def robust_level(scores: NDArray) -> tuple[float, float]:
     """Median of scores, and their spread by the median absolute deviation (as a sigma).

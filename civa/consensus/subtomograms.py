@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from civa.consensus.fourier import Band, coefficients, cut_out, select_band
-from civa.consensus.picks import Picks
+from civa.consensus.picks import Picks, Prior
 from civa.consensus.poses import rotation_grid
 from civa.data.imaging import Acquisition
 from civa.data.stack import Stack
@@ -180,34 +180,20 @@ class Spectra:
         (n, k) complex, C V / P times the share of independent coefficients.
     power
         (n, k) C^2 / P times the same share: what a reference costs.
-    picks, pick_precision
-        (n, 3) picks, from where boxes were cut out, and (n,) one over the square of their errors;
-        None where particles may lie anywhere.
+    prior
+        Of where they lie; None where they may lie anywhere.
     """
 
     weighted: Tensor
     power: Tensor
-    picks: Tensor | None = None
-    pick_precision: Tensor | None = None
+    prior: Prior | None = None
 
     def __len__(self) -> int:
         return len(self.weighted)
 
     def __getitem__(self, rows: Tensor | slice) -> "Spectra":
-        some = Spectra(self.weighted[rows], self.power[rows])
-        if self.picks is None or self.pick_precision is None:
-            return some
-        return replace(some, picks=self.picks[rows], pick_precision=self.pick_precision[rows])
-
-    def log_prior(self, shifts: Tensor) -> Tensor | None:
-        """Log of the prior of shifts (n, m, 3), or of the same (1, m, 3) of all: (n, m).
-
-        A pick is off by a Gaussian along each axis; None where particles may lie anywhere.
-        """
-        if self.picks is None or self.pick_precision is None:
-            return None
-        squared = (shifts - self.picks[:, None]).square().sum(dim=-1)  # (n, m)
-        return -squared * self.pick_precision[:, None] / 2
+        prior = None if self.prior is None else self.prior[rows]
+        return Spectra(self.weighted[rows], self.power[rows], prior)
 
     def repeated(self, weights: Tensor) -> "Spectra":
         """Every spectrum (n) m times, with the weights (n, m) of its poses: n m spectra."""
@@ -386,11 +372,10 @@ class WhitenedSubtomograms:
         share = float(np.mean(np.square(self.setup.window)))
         weight = share * transfer / noise
         power = (transfer * weight).expand(found.shape).contiguous()
-        if some.picks is None:
-            return Spectra(found * weight, power)
-        offsets = self.setup.tensor(some.picks.places - some.cut_centres())
-        precision = self.setup.tensor(some.picks.error_voxels**-2.0)
-        return Spectra(found * weight, power, offsets, precision)
+        prior = (
+            None if some.picks is None else some.picks.prior(some.cut_centres(), self.setup.device)
+        )
+        return Spectra(found * weight, power, prior)
 
     def _coefficients(self, some: Subtomograms) -> Tensor:
         """Coefficients (n, k); boxes are cut out and transformed a few at a time."""

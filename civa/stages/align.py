@@ -14,6 +14,7 @@ from civa.consensus.alignment import Aligner
 from civa.consensus.assignment import Assignment
 from civa.consensus.averages import Averages
 from civa.consensus.centres import blobs_of, centres_of
+from civa.consensus.crowding import contested, leave_to_others
 from civa.consensus.decoys import scrambled, spherical
 from civa.consensus.picks import Picks, search_reach
 from civa.consensus.pose_errors import pose_agreement, pose_errors
@@ -29,6 +30,9 @@ from civa.training.loop import set_up_torch
 logger = logging.getLogger(__name__)
 
 Source = Callable[[NDArray, NDArray], Subtomograms]
+Align = Callable[[int, NDArray, NDArray], Poses]
+
+ROUNDS = 3  # of volumes that are aligned again without a particle of others
 
 DECOY_SEED, POSTERIOR_SEED = 1, 2
 TURNLESS: dict[str, Any] = {"rotations": 24}  # of what looks the same from everywhere
@@ -107,18 +111,19 @@ def run(
 
     imaging, acquisitions = known.imaging(data.table)
     setup = known.setup(acquisitions, device, read_weights(weights, imaging))
-    some_of = functools.partial(Subtomograms.at, stack, imaging, picks)
     reach = search_reach(picks)
     aligners = [
         Aligner(density, known.noise(index), setup, reach_voxels=reach)
         for index, density in enumerate(known.densities)
     ]
 
-    def align(number: int, rows: NDArray, centres: NDArray) -> Poses:
-        return Poses.of(number, *aligners[number - 1].align(some_of(rows, centres)))
+    def by(picks: Picks | None) -> Align:
+        return functools.partial(
+            _align, aligners, functools.partial(Subtomograms.at, stack, imaging, picks)
+        )
 
     found = Assignment(
-        align,
+        by(picks),
         labels=known.labels,
         given_class=predicted.map_class,
         unsure=data.held_out & (predicted.confidence < least_confidence),
@@ -128,15 +133,55 @@ def run(
     found.try_own_class(centres)
     found.try_other_classes(centres)
     tried = found.try_other_centres(other_starts)
-    rivals = _rivals(found, align, _decoys(setup, known, some_of) if judge else [], known.labels)
+    middle = np.array(stack.shape[1:]) // 2
+    if picks is not None:
+        picks = _left_to_others(found, picks, data.table, centres, stack.voxel_size_angstrom, by)
+    some_of = functools.partial(Subtomograms.at, stack, imaging, picks)
+    decoys = _decoys(setup, known, some_of) if judge else []
+    rivals = _rivals(found, by(picks), decoys, known.labels)
     mislabelled = ~data.held_out & (found.labels != found.given_class)
     _warn(found.outliers, tried, mislabelled, least_trust)
     _warn_of_decoys(rivals)
-    middle = np.array(stack.shape[1:]) // 2
     table = _table(data, found, rivals)
     columns = pose_columns(found.poses.matrices, found.poses.centres - middle)
     errors = _errors(found.poses, aligners, known, some_of) if judge else {}
     write_csv(alignment, table.assign(**columns, **errors))
+
+
+def _align(
+    aligners: Sequence[Aligner], some_of: Source, number: int, rows: NDArray, centres: NDArray
+) -> Poses:
+    """Poses of volumes (m,), from centres (m, 3), in an average by its number."""
+    return Poses.of(number, *aligners[number - 1].align(some_of(rows, centres)))
+
+
+def _left_to_others(
+    found: Assignment,
+    picks: Picks,
+    particles: pd.DataFrame,
+    centres: NDArray,
+    voxel_size_angstrom: float,
+    by: Callable[[Picks], Align],
+) -> Picks:
+    """Leave particles that two picks claim to the nearer one; the other looks for its own.
+
+    Returns
+    -------
+    The picks, with what belongs to others.
+    """
+    moved = 0
+    for _ in range(ROUNDS):
+        offsets = found.poses.centres - picks.places
+        pairs = contested(particles, offsets, voxel_size_angstrom)
+        if not pairs:
+            break
+        picks = leave_to_others(picks, pairs, particles, found.poses.centres, voxel_size_angstrom)
+        rows = np.unique([other for _, other in pairs])
+        moved += len(rows)
+        found.try_without(rows, centres, by(picks))
+    if moved:
+        logger.info("%d volumes had the particle of another pick, and were aligned again", moved)
+    return picks
 
 
 def _decoys(setup: Setup, known: Averages, some_of: Source) -> list[Scorer]:
@@ -158,7 +203,7 @@ def _decoys(setup: Setup, known: Averages, some_of: Source) -> list[Scorer]:
 
 def _rivals(
     found: Assignment,
-    align: Callable[[int, NDArray, NDArray], Poses],
+    align: Align,
     decoys: list[Scorer],
     labels: NDArray[np.int64],
 ) -> Rivals:

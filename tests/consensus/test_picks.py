@@ -10,7 +10,7 @@ from synthetic import CPU, EDGE, SETUP, alike, particles, shape
 
 from civa.consensus.alignment import pose_scores, search_grid
 from civa.consensus.fourier import interpolator, select_band
-from civa.consensus.picks import LEAST_REACH, MOST_REACH, Picks, search_reach
+from civa.consensus.picks import LEAST_REACH, MOST_REACH, Picks, Prior, search_reach
 from civa.consensus.poses import rotation_grid, search_shifts, shift_grid
 from civa.consensus.subtomograms import Spectra, Subtomograms
 from civa.optics import TiltRange
@@ -21,12 +21,9 @@ SIGMA = 1.5
 def test_the_prior_is_a_gaussian_about_the_pick() -> None:
     band = select_band(EDGE, highest_shell=4, tilts=[TiltRange()], device=CPU)
     plain = particles(np.stack([shape(), shape()]), band)
-    assert plain.log_prior(torch.zeros(1, 1, 3)) is None
-    picked = replace(
-        plain,
-        picks=torch.tensor([[0.0, 0, 0], [1.0, -2, 0.5]]),
-        pick_precision=torch.full((2,), SIGMA**-2),
-    )
+    assert plain.prior is None
+    places = torch.tensor([[0.0, 0, 0], [1.0, -2, 0.5]])
+    picked = replace(plain, prior=Prior(places, torch.full((2,), SIGMA**-2)))
     rotations = torch.eye(3).expand(2, 1, 3, 3)
     shifts = torch.tensor([[[0.0, 0, 0]], [[0.0, 0, 3]]])
     reference = interpolator(torch.from_numpy(shape()))
@@ -35,9 +32,9 @@ def test_the_prior_is_a_gaussian_about_the_pick() -> None:
     )
     expected = [0.0, -(1 + 4 + 6.25) / (2 * SIGMA**2)]
     np.testing.assert_allclose(gain[:, 0].numpy(), expected, atol=2e-4)
-    only = picked[torch.tensor([1])].log_prior(shifts[1:])
+    only = picked[torch.tensor([1])].prior
     assert only is not None
-    assert float(only) == pytest.approx(expected[1])
+    assert float(only.log(shifts[1:])) == pytest.approx(expected[1])
 
 
 def test_a_brighter_neighbour_is_left_alone() -> None:
@@ -51,13 +48,18 @@ def test_a_brighter_neighbour_is_left_alone() -> None:
     share = 20 / float(strong)
     spectra = Spectra(spectra.weighted * share, spectra.power * share)
 
-    def found(some: Spectra) -> float:
+    def found(some: Spectra, *, around: float = 0.0) -> float:
         _, _, places = search_grid(some, reference, band, *grids, keep=1)
-        return float(grids[1][places[0, 0]].norm())
+        return float((grids[1][places[0, 0]] - torch.tensor([0, 0, around])).norm())
 
     assert found(spectra) > 5
-    picks = {"picks": torch.zeros(1, 3), "pick_precision": torch.full((1,), SIGMA**-2)}
-    assert found(replace(spectra, **picks)) < 2
+    prior = Prior(torch.zeros(1, 3), torch.full((1,), SIGMA**-2))
+    assert found(replace(spectra, prior=prior)) < 2
+    # Nor is it sought where it belongs to somebody else, however vague the pick is.
+    vague = Prior(torch.zeros(1, 3), torch.full((1,), 100.0**-2))
+    assert found(replace(spectra, prior=vague), around=7) < 2
+    taken = replace(vague, taken=torch.tensor([[[0.0, 0, 7], [torch.nan] * 3]]))
+    assert found(replace(spectra, prior=taken), around=7) >= 3
 
 
 def test_picks_follow_the_boxes_that_are_cut() -> None:
@@ -67,8 +69,8 @@ def test_picks_follow_the_boxes_that_are_cut() -> None:
     some = Subtomograms(volumes, np.arange(3), centres, alike(3), Picks(places, np.full(3, SIGMA)))
     whitened = SETUP.whiten(some[np.array([0, 2])], SETUP.band(4))
     spectra = whitened[np.array([0, 1])]
-    assert spectra.picks is not None
-    np.testing.assert_allclose(spectra.picks.numpy(), [[-1, 0, 0], [0, 2, 0]])
+    assert spectra.prior is not None
+    np.testing.assert_allclose(spectra.prior.places.numpy(), [[-1, 0, 0], [0, 2, 0]])
     assert some.moved(torch.zeros(3, 3)).picks is some.picks
 
 
