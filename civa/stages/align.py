@@ -106,6 +106,8 @@ def run(
     centres = centres_of(stack, cams, np.arange(len(stack)), what="all volumes", picks=picks)
 
     def other_starts(rows: NDArray) -> NDArray:
+        if picks is not None:  # the particle lies near its pick: what lies elsewhere is another one
+            return centres[rows, None]
         blobs = blobs_of(stack, rows, other_centres)  # (m, s, 3)
         return np.concatenate([centres[rows, None], blobs], axis=1)  # (m, 1 + s, 3)
 
