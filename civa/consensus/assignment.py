@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from civa.consensus.poses import Poses, robust_level
+from civa.consensus.rivals import Rivals
 
 DOUBTFUL_Z_SCORE = -1.0  # below it lies a sixth of good volumes, and most that show something else
 CHANCE_NATS = 15.0  # of log-likelihood: what the best of all poses reaches where nothing is
@@ -112,17 +113,25 @@ class Assignment:
                     self.poses.improve(rows, tried)
         return len(rows)
 
-    def try_without(
+    def outdone(self, rivals: Rivals) -> NDArray[np.int64]:
+        """Volumes whose average is less likely than those of other classes, labels considered."""
+        belief = np.where(self.labels == self.given_class, self._belief, 0)
+        belief -= np.where(rivals.labels == self.given_class, self._belief, 0)
+        return np.flatnonzero(rivals.class_margin + belief < 0)
+
+    def try_all_classes(
         self, rows: NDArray, centres: NDArray, align: Callable[[int, NDArray, NDArray], Poses]
     ) -> None:
         """Align some volumes (m,) again with all averages, and take the likeliest.
+
+        What a label, or a sure prediction, counts is added to its class.
 
         Parameters
         ----------
         centres
             (n, 3) of all volumes.
         align
-            As of this class; it does not find again what they were found to show.
+            As of this class; it may leave places out.
         """
         best = Poses.empty(len(rows))
         every = np.arange(len(rows))

@@ -5,7 +5,7 @@ are log-odds: of the class, and of there being anything like the average.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,11 @@ class Rivals:
     class_margin: NDArray[np.float64]
     decoy_margin: NDArray[np.float64]
 
+    def update(self, rows: NDArray[np.int64], others: "Rivals") -> None:
+        """Take over what was found anew of some volumes (m,)."""
+        for one in fields(self):
+            getattr(self, one.name)[rows] = getattr(others, one.name)
+
     @property
     def class_probability(self) -> NDArray[np.float64]:
         """(n,) that the class is right, all classes being as likely before the volume is seen."""
@@ -52,14 +57,20 @@ class Rivals:
 
 
 def find_rivals(
-    poses: Poses, label_of: NDArray[np.int64], score: Scorer, decoys: list[Scorer]
+    poses: Poses,
+    rows: NDArray[np.int64],
+    label_of: NDArray[np.int64],
+    score: Scorer,
+    decoys: list[Scorer],
 ) -> Rivals:
-    """Score every volume, from its centre, against the averages of other classes and decoys.
+    """Score volumes, from their centres, against the averages of other classes and decoys.
 
     Parameters
     ----------
     poses
         Of all volumes.
+    rows
+        (m,) volumes to look at.
     label_of
         (averages + 1,) label of the class of every average, by its number; the first is no average.
     score
@@ -67,24 +78,21 @@ def find_rivals(
     decoys
         Against decoys of averages, each by the number of its average.
     """
-    count, numbers = len(poses.scores), range(1, len(label_of))
-    own = label_of[poses.averages]
-    others = np.full((count, len(label_of)), -np.inf)
-    best_decoy = np.full(count, -np.inf)
-    for number in numbers:
-        rows = np.flatnonzero(own != label_of[number])
-        if len(rows):
-            others[rows, number] = score(number, rows, poses.centres[rows])
-        rows = np.flatnonzero(poses.averages == number)
-        for decoy in decoys if len(rows) else ():
-            best_decoy[rows] = np.maximum(
-                best_decoy[rows], decoy(number, rows, poses.centres[rows])
-            )
-    together = np.logaddexp.reduce(others, axis=1)  # (n,)
+    shown, centres, scores = poses.averages[rows], poses.centres[rows], poses.scores[rows]
+    others = np.full((len(rows), len(label_of)), -np.inf)
+    best_decoy = np.full(len(rows), -np.inf)
+    for number in range(1, len(label_of)):
+        at = np.flatnonzero(label_of[shown] != label_of[number])
+        if len(at):
+            others[at, number] = score(number, rows[at], centres[at])
+        at = np.flatnonzero(shown == number)
+        for decoy in decoys if len(at) else ():
+            best_decoy[at] = np.maximum(best_decoy[at], decoy(number, rows[at], centres[at]))
+    together = np.logaddexp.reduce(others, axis=1)  # (m,)
     next_best = label_of[others.argmax(axis=1)]
     is_alone = ~np.isfinite(together)
     return Rivals(
         labels=np.where(is_alone, 0, next_best),
-        class_margin=np.where(is_alone, np.inf, poses.scores - together),
-        decoy_margin=poses.scores - best_decoy,
+        class_margin=np.where(is_alone, np.inf, scores - together),
+        decoy_margin=scores - best_decoy,
     )

@@ -140,7 +140,7 @@ def run(
         picks = _left_to_others(found, picks, data.table, centres, stack.voxel_size_angstrom, by)
     some_of = functools.partial(Subtomograms.at, stack, imaging, picks)
     decoys = _decoys(setup, known, some_of) if judge else []
-    rivals = _rivals(found, by(picks), decoys, known.labels)
+    rivals = _rivals(found, by(picks), decoys, known.labels, centres)
     mislabelled = ~data.held_out & (found.labels != found.given_class)
     _warn(found.outliers, tried, mislabelled, least_trust)
     _warn_of_decoys(rivals)
@@ -180,7 +180,7 @@ def _left_to_others(
         picks = leave_to_others(picks, pairs, particles, found.poses.centres, voxel_size_angstrom)
         rows = np.unique([other for _, other in pairs])
         moved += len(rows)
-        found.try_without(rows, centres, by(picks))
+        found.try_all_classes(rows, centres, by(picks))
     if moved:
         logger.info("%d volumes had the particle of another pick, and were aligned again", moved)
     return picks
@@ -207,14 +207,25 @@ def _rivals(
     found: Assignment,
     align: Align,
     decoys: list[Scorer],
-    labels: NDArray[np.int64],
+    label_of: NDArray[np.int64],
+    centres: NDArray,
 ) -> Rivals:
-    """Score volumes against other classes and decoys of their own, from where they were found."""
+    """Score volumes against other classes and decoys, from where they were found.
+
+    Where another class is likelier, all are tried from the rough centre, and the likeliest is kept.
+    """
 
     def score(number: int, rows: NDArray, centres: NDArray) -> NDArray[np.float64]:
         return align(number, rows, centres).scores
 
-    return find_rivals(found.poses, labels, score, decoys)
+    every = np.arange(len(found.labels))
+    rivals = find_rivals(found.poses, every, label_of, score, decoys)
+    outdone = found.outdone(rivals)
+    if len(outdone):
+        found.try_all_classes(outdone, centres, align)
+        rivals.update(outdone, find_rivals(found.poses, outdone, label_of, score, decoys))
+        logger.info("%d volumes were likelier to show another class", len(outdone))
+    return rivals
 
 
 def _errors(

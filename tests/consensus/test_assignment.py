@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from civa.consensus.assignment import BELIEF_NATS, CHANCE_NATS, Assignment
 from civa.consensus.poses import Poses
+from civa.consensus.rivals import Rivals
 
 # Averages 1 and 2 are of class 1, average 3 of class 2.
 LABELS = np.array([0, 1, 1, 2])
@@ -93,3 +94,36 @@ def test_other_centres_are_tried_where_nothing_fits_or_chance_would() -> None:
     assert tried == 1
     assert found.poses.centres[20].tolist() == [0, 0, 0]
     assert np.flatnonzero(found.outliers).tolist() == [20]
+
+
+def rivals(found: Assignment, ahead: float) -> Rivals:
+    """The other class, whose log-likelihood lies ahead of the own one by so much."""
+    count = len(found.labels)
+    return Rivals(3 - found.labels, np.full(count, -ahead), np.full(count, 20.0))
+
+
+def test_a_volume_is_outdone_where_another_class_makes_up_for_what_it_was_told() -> None:
+    found, _ = Scores().assigned(21)
+    assert found.outdone(rivals(found, -1)).tolist() == []
+    assert found.outdone(rivals(found, 1)).tolist() == [21]  # its prediction does not count
+    assert len(found.outdone(rivals(found, BELIEF_NATS + 1))) == 22
+
+
+def test_a_volume_that_shows_another_class_than_it_was_told_goes_back_if_that_is_likely() -> None:
+    scores = Scores()
+    found, _ = scores.assigned()
+    found.poses.averages[4] = 3  # of the other class, for whatever reason
+    assert found.outdone(rivals(found, 0)).tolist() == [4]
+    found.try_all_classes(np.array([4]), MIDDLE, scores.align)
+    assert found.labels[4] == 1
+    assert found.poses.scores[4] == scores.table[0, 4]
+
+
+def test_all_classes_are_tried_and_the_likeliest_is_kept() -> None:
+    scores = Scores()
+    found, _ = scores.assigned(21)
+    scores.table[2, [5, 6, 21]] = scores.table[0, [5, 6, 21]] + [1, BELIEF_NATS + 1, 1]
+    found.try_all_classes(np.array([5, 6, 21]), MIDDLE, scores.align)
+    assert found.labels[[5, 6, 21]].tolist() == [1, 2, 2]
+    assert found.poses.scores[6] == scores.table[2, 6]
+    assert np.isfinite(found.poses.z_scores).all()

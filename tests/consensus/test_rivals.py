@@ -31,7 +31,7 @@ def table(scores: NDArray) -> Scorer:
 
 def found(label_of: NDArray = LABEL_OF) -> Rivals:
     decoys = [table(OF_BLOB), table(np.full(4, 4.0))]
-    return find_rivals(poses(), label_of, table(OF_AVERAGE), decoys)
+    return find_rivals(poses(), np.arange(4), label_of, table(OF_AVERAGE), decoys)
 
 
 def test_the_averages_of_other_classes_count_together() -> None:
@@ -54,3 +54,22 @@ def test_one_class_has_no_rival() -> None:
     rivals = found(np.array([0, 1, 1, 1]))
     assert rivals.labels.tolist() == [0] * 4
     assert (rivals.class_probability > 0.999).all()
+
+
+def test_some_volumes_can_be_looked_at_alone() -> None:
+    decoys = [table(OF_BLOB), table(np.full(4, 4.0))]
+    rows = np.array([3, 1])
+    some = find_rivals(poses(), rows, LABEL_OF, table(OF_AVERAGE), decoys)
+    every = found()
+    assert some.labels.tolist() == every.labels[rows].tolist()
+    assert some.decoy_margin.tolist() == every.decoy_margin[rows].tolist()
+    np.testing.assert_allclose(some.class_margin, every.class_margin[rows])
+    every.update(np.array([0, 2]), some)
+    assert every.class_margin[0] == some.class_margin[0]
+    assert every.labels.tolist() == [2, 1, 1, 2]
+
+
+def test_the_probability_counts_classes_and_decoys() -> None:
+    rivals = Rivals(np.array([2, 2]), np.array([3.0, np.inf]), np.array([2.0, 0.0]))
+    expected = [1 / (1 + np.exp(-3) + np.exp(-2)), 0.5]
+    np.testing.assert_allclose(rivals.probability, expected)

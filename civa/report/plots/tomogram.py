@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 matplotlib.use("agg")
 
 CLIP = 3.0  # standard deviations at which grey values end
-OPACITY = 0.55
+OPACITY = 0.7
 REJECTED = "white"
 
 
