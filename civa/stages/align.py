@@ -92,6 +92,8 @@ def run(
     weights
         (g, d, h, w) transfer and noise of every group's Fourier voxels, MRC stacks; none: one
         number per shell.
+    judge
+        whether decoys and errors of poses are wanted
     alignment
         CSV table of every volume: class, average, pose (quaternion, shift in voxels),
         trust.

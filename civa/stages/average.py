@@ -30,7 +30,7 @@ from civa.training.loop import set_up_torch
 logger = logging.getLogger(__name__)
 
 ASSUMED_TILT_DEG = 60.0
-# ASSUME: what the alignment of tilts leaves; residuals of 0.5 to 1.5 binned pixels are usual.
+# What the alignment of tilts leaves: residuals of 0.5 to 1.5 binned pixels are usual.
 TILT_ERROR_ANGSTROM = 6.0
 
 

@@ -37,7 +37,7 @@ NOT_SETTINGS = {
 GIVEN_BY_RULES = {
     *("seed", "threads", "gpu", "shard", "name", "number"),
     *("network", "supervision", "list_classes"),
-    "retries",
+    *("retries", "judge"),
 }
 
 
