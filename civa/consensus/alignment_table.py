@@ -1,7 +1,9 @@
 """The table of alignments on disk: what every volume shows, where, and how well it fits."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +38,21 @@ class AlignmentTable:
     is_outlier: NDArray[np.bool_]
     matrices: Matrices
     offsets: NDArray[np.float64]
+
+    def expected_iou(self, reports: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """IoU (n,) to expect of every mask without a look at any, 0 for an outlier.
+
+        What the resolution of its average allows, times what the error of its pose leaves, times
+        the probability that the average is right.
+
+        Parameters
+        ----------
+        reports
+            Figures of every average, ``agreement_at_resolution`` among them.
+        """
+        allowed = np.array([0.0, *(report["agreement_at_resolution"] for report in reports)])
+        kept = self.table[["pose_agreement", "probability"]].to_numpy(dtype=float).prod(axis=1)
+        return np.where(self.is_outlier, 0, allowed[self.averages] * kept)
 
     @classmethod
     def read(cls, path: Path, particles: pd.DataFrame) -> "AlignmentTable":

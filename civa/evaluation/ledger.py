@@ -246,7 +246,10 @@ def alignment_class_line(classes: NDArray, found: NDArray, told: NDArray[np.bool
 
 
 def consensus_lines(
-    reports: Sequence[Mapping[str, Any]], misfits: ArrayLike, decoy_margins: ArrayLike
+    reports: Sequence[Mapping[str, Any]],
+    misfits: ArrayLike,
+    decoy_margins: ArrayLike,
+    expected: ArrayLike,
 ) -> list[Line]:
     """Check the averages of all classes, and how many volumes fit none, or a decoy as well.
 
@@ -259,6 +262,8 @@ def consensus_lines(
         (n,) true where a volume fits no average.
     decoy_margins
         (n,) log-likelihood of a volume above that of decoys.
+    expected
+        (n,) IoU in [0, 1] that is to be expected of every mask.
     """
     lines = []
     for name, key in (("half_sets", "half_sets"), ("starts", "agreement_of_starts")):
@@ -275,6 +280,7 @@ def consensus_lines(
         line(CONSENSUS, "split", 100 * outside[mixed], of=mixed),
         line(CONSENSUS, "misfits", 100 * float(np.asarray(misfits, dtype=float).mean())),
         line(CONSENSUS, "decoys", 100 * float((np.asarray(decoy_margins) <= 0).mean())),
+        line(CONSENSUS, "expected", 100 * float(np.mean(np.asarray(expected, dtype=float)))),
     ]
 
 

@@ -131,13 +131,14 @@ def _consensus_lines(
 ) -> list[ledger.Line]:
     """Lines of CIVA-Consensus; its scores are in ``tables`` where there is a ground truth."""
     reached = miou(tables["consensus"]) if "consensus" in tables else np.nan
-    masked, aligned = sizes(masks), AlignmentTable.read(alignment, data.table).table
+    masked, found = sizes(masks), AlignmentTable.read(alignment, data.table)
+    aligned, reports = found.table, read_json(averages)["averages"]
     classes, validation = data.table["class"].to_numpy(), np.zeros(len(masked), dtype=bool)
     validation[data.parts["validation"]] = True
     return [
         ledger.alignment_class_line(classes, aligned["class"].to_numpy(), validation),
         *ledger.consensus_lines(
-            read_json(averages)["averages"], aligned["misfit"], aligned["decoy_margin"]
+            reports, aligned["misfit"], aligned["decoy_margin"], found.expected_iou(reports)
         ),
         ledger.line(ledger.CONSENSUS, "consensus", reached),
         *ledger.mask_lines(ledger.CONSENSUS, masked, int(np.prod(masks.shape[1:]))),

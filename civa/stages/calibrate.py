@@ -94,7 +94,7 @@ def run(
         for number, curve in enumerate(blind, start=1)
     ]
     _write_probabilities(probabilities, densities, found, fitted)
-    expected_before = _expected(known, found)
+    expected_before = found.expected_iou(known.reports)
     expected_after = np.clip(
         expected_before * _factor(densities, truth, rows, expected_before, contour), 0, 1
     )
@@ -133,17 +133,6 @@ def _fitted(
 ) -> Calibration:
     """Fit a curve to the voxels of some volumes of known truth; as it is where there are none."""
     return fit(*_voxels(densities[rows], truth[rows]), curve) if len(rows) else curve
-
-
-def _expected(known: Averages, found: AlignmentTable) -> NDArray[np.float64]:
-    """IoU (n,) to expect of every mask without a look at any, 0 for an outlier.
-
-    What the resolution of its average allows, times what the error of its pose leaves, times the
-    probability that the average is right.
-    """
-    allowed = np.array([0.0, *(report["agreement_at_resolution"] for report in known.reports)])
-    kept = found.table[["pose_agreement", "probability"]].to_numpy(dtype=float).prod(axis=1)
-    return np.where(found.is_outlier, 0, allowed[found.averages] * kept)
 
 
 def _factor(

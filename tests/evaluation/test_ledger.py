@@ -206,12 +206,12 @@ def test_what_was_not_measured_of_an_average_does_not_hide_the_worst_of_the_othe
     reports = [{**good, "title": name, "class": name} for name in ("one", "two", "three")]
     reports[0][key], reports[2][key] = np.nan, 0.1
     which = ["half_sets", "agreement_of_starts"].index(key)
-    found = consensus_lines(reports, [0], [9])[which]
+    found = consensus_lines(reports, [0], [9], [0.8])[which]
     assert (found["value"], found["verdict"]) == (10, "red")
     assert "(three)" in str(found["check"])
     for report in reports:
         report[key] = np.nan
-    assert consensus_lines(reports, [0], [9])[which]["verdict"] == "n/a"
+    assert consensus_lines(reports, [0], [9], [0.8])[which]["verdict"] == "n/a"
 
 
 def test_alignment_is_judged_by_the_classes_that_it_finds_untold() -> None:
@@ -238,8 +238,9 @@ def test_averages_are_judged_by_their_worst_class_and_misfits_are_counted() -> N
         {**one, "title": "one 2", "volumes": 20},
         {**two, "title": "two", "volumes": 40},
     ]
-    lines = consensus_lines(reports, [0, 0, 0, 1], [9, 30, -2, 0])
-    half_sets, starts, split, misfits, decoys = lines
+    lines = consensus_lines(reports, [0, 0, 0, 1], [9, 30, -2, 0], [0.8, 0.6, 0.2, 0])
+    half_sets, starts, split, misfits, decoys, expected = lines
+    assert (expected["value"], expected["verdict"]) == (40, "red")
     assert (half_sets["value"], half_sets["verdict"]) == (20, "red")
     assert "(two)" in str(half_sets["check"])
     assert starts["verdict"] == "green"
