@@ -181,6 +181,14 @@ class Averages:
             )
         return (self.corrected(maps) / peaks[:, None, None, None]).astype(np.float32)
 
+    @property
+    def common_noise(self) -> NDArray[np.float64]:
+        """Noise power (shells,) of the particles of all averages, from shell 1 on.
+
+        Likelihoods of different averages can be compared under the same noise only.
+        """
+        return np.mean([self.noise(index) for index in range(len(self.reports))], axis=0)
+
     def corrected(self, maps: NDArray) -> NDArray[np.float32]:
         """Densities (a, e, e, e), low frequencies raised where contrast transfer was not undone."""
         if self.defocus_known:

@@ -117,8 +117,8 @@ def run(
     setup = known.setup(acquisitions, device, read_weights(weights, imaging))
     reach = search_reach(picks)
     aligners = [
-        Aligner(density, known.noise(index), setup, reach_voxels=reach)
-        for index, density in enumerate(known.densities)
+        Aligner(density, known.common_noise, setup, reach_voxels=reach)
+        for density in known.densities
     ]
 
     def by(picks: Picks | None) -> Align:
@@ -193,7 +193,7 @@ def _decoys(setup: Setup, known: Averages, some_of: Source) -> list[Scorer]:
     generator = np.random.default_rng(DECOY_SEED)
 
     def scorer(densities: Iterable[NDArray], **search: Any) -> Scorer:
-        aligners = [Aligner(d, known.noise(i), setup, **search) for i, d in enumerate(densities)]
+        aligners = [Aligner(d, known.common_noise, setup, **search) for d in densities]
 
         def score(number: int, rows: NDArray, centres: NDArray) -> NDArray[np.float64]:
             return aligners[number - 1].align(some_of(rows, centres))[0]

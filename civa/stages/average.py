@@ -112,8 +112,11 @@ def run(
         own = average_class(members, setup, plan=plan, seed=seed)
         classes.append(Averaged(name, label, members, own))
 
+    # Likelihoods of different averages can be compared under the same noise only.
+    noise = np.mean([average.noise for one in classes for average in one.averages], axis=0)
+
     def score(average: Average, some: Subtomograms) -> NDArray[np.float64]:
-        return Aligner(average.density, average.noise[1:], setup).align(some)[0]
+        return Aligner(average.density, noise[1:], setup).align(some)[0]
 
     facts = Known(assumed, radius_voxels, defocus is not None, tilt_error_angstrom)
     assemble(_titled(without_strays(classes, score)), setup, facts).write(

@@ -181,8 +181,12 @@ def cut_instance(
         taps = np.arange(first, first + share.shape[along])
         weights = np.maximum(1 - np.abs(axis[:, None] - taps), 0)  # (n, t)
         share = np.moveaxis(np.tensordot(weights, share, axes=(1, along)), 0, along)
+    # Of voxels that are as full as each other, those nearer to the middle of the mask come first.
+    at = np.indices(share.shape).reshape(3, -1)  # (3, n^3)
+    middle = (share.ravel() * at).sum(axis=1) / max(float(share.sum()), 1e-12)
+    far = np.square(at - middle[:, None]).sum(axis=0)
     kept = np.zeros(share.size, dtype=bool)
-    kept[np.argsort(-share, axis=None, kind="stable")[: round(float(share.sum()))]] = True
+    kept[np.lexsort((far, -share.ravel().round(5)))[: round(float(share.sum()))]] = True
     return kept.reshape(share.shape)  # (n, n, n)
 
 

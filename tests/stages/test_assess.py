@@ -244,11 +244,16 @@ def test_files_that_do_not_fit_are_named(
 
 def test_the_new_method_is_judged_where_its_products_are_given(run: Run) -> None:
     figures = {"half_sets": 0.97, "agreement_of_starts": 0.99, "volumes": 8, "of_volumes": 8}
+    figures["agreement_at_resolution"] = 0.9
     averages = [{**figures, "title": name, "class": name} for name in ("one", "two")]
     write_json(run.path("averages.json"), {"averages": averages})
     misfit = [0] * (N - 1) + [1]
-    aligned = pd.DataFrame({"trust": np.zeros(N), "misfit": misfit, "decoy_margin": 20.0})
-    aligned.to_csv(run.path("alignment.csv"))
+    table = pd.read_csv(run.path("particles.csv"), dtype={"id": str})[["id", "class", "label"]]
+    aligned = table.assign(average=table["label"], misfit=misfit, decoy_margin=20.0, trust=0.0)
+    aligned = aligned.assign(pose_agreement=0.8, probability=1.0)
+    poses = {f"shift_{axis}": 0.0 for axis in "zyx"}
+    poses |= {f"quaternion_{axis}": float(axis == "w") for axis in "xyzw"}
+    aligned.assign(**poses).to_csv(run.path("alignment.csv"))
     flags = {"averages": "averages.json", "alignment": "alignment.csv", "consensus": "crf.mrcs"}
     words = [word for flag, name in flags.items() for word in (f"--{flag}", run.path(name))]
     assert main([*run.command(), *map(str, words)]) == 0
@@ -260,4 +265,8 @@ def test_the_new_method_is_judged_where_its_products_are_given(run: Run) -> None
         == 97
     )
     assert found["value"]["volumes without a mask"] == 0
+    (accuracy,) = (name for name in found.index if "class accuracy of alignment" in name)
+    assert found["value"][accuracy] == 100
+    expected = found["value"]["IoU to expect of a mask, without a look at any, mean"]
+    assert expected == round(100 * 0.9 * 0.8 * (N - 1) / N, 1)
     assert found["verdict"]["test mIoU"] == "n/a"  # no scores were given
