@@ -261,7 +261,7 @@ def test_averages_are_drawn_beside_the_truth_if_there_is_one(
 
 @pytest.mark.slow
 def test_all_volumes_that_fit_are_averaged_again_with_weights(tmp_path: Path) -> None:
-    data = make(tmp_path, noise=2.0)
+    data = make(tmp_path)
     data.average()
     first = data.align(judge=False)
     assert np.isinf(first["decoy_margin"]).all()
