@@ -67,10 +67,9 @@ rule align_first:
         gpu=GPUS,
     params:
         gpu=GPU_USE,
-        judge="--no-judge",
-        flags=flags("align"),
+        flags=flags("align", also=lambda wildcards: {"judge": False}),
     shell:
-        civa("align") + " {params.judge}"
+        civa("align")
 
 
 rule refine:
