@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from civa.consensus.map_back import CONTOUR, peak
-from civa.consensus.reconstruction import fourier_shells
+from civa.consensus.reconstruction import filtered, fourier_shells
 
 # A density is drawn at the finest resolution that voxels carry, twice their size: a Gaussian of
 # 0.225 sigma per unit of resolution (`civa.simulation.structures`), in voxels.
@@ -65,7 +65,7 @@ def find_contour(density: NDArray, transfer: NDArray[np.float64]) -> Contour:
     sharp = unblurred(density, blur)
     own = sharp > CONTOUR * peak(sharp)
     window = density != 0
-    blurred = _filtered(sharp, blur)
+    blurred = filtered(sharp, blur)
     blurred += (density - blurred).mean(where=window) * window
     reached = [_iou(blurred > share * peak(density), own) for share in SHARES]
     best = int(np.argmax(reached))
@@ -116,16 +116,12 @@ def unblurred(density: NDArray, blur: NDArray[np.float64]) -> NDArray[np.float64
     found = ahead = np.clip(density, 0, None).astype(np.float64)
     momentum = 1.0
     for _ in range(STEPS):
-        error = _filtered(ahead, blur * drawn) - density
-        stepped = np.clip(ahead - _filtered(error, backwards), 0, None)
+        error = filtered(ahead, blur * drawn) - density
+        stepped = np.clip(ahead - filtered(error, backwards), 0, None)
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = stepped + (momentum - 1) / following * (stepped - found)
         found, momentum = stepped, following
-    return _filtered(found, drawn)
-
-
-def _filtered(density: NDArray, transfer: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.fft.ifftn(np.fft.fftn(density) * transfer).real
+    return filtered(found, drawn)
 
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

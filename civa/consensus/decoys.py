@@ -7,7 +7,7 @@ average.  A volume that fits one as well as the average does not show what the a
 import numpy as np
 from numpy.typing import NDArray
 
-from civa.consensus.reconstruction import fourier_shells
+from civa.consensus.reconstruction import filtered, fourier_shells
 
 Density = NDArray[np.float32]
 
@@ -43,4 +43,4 @@ def _with_power_of(drawn: NDArray[np.float64], density: Density) -> Density:
         for one in (drawn, density)
     )
     scale = np.sqrt(want / np.maximum(have, 1e-20))
-    return np.fft.ifftn(np.fft.fftn(drawn) * scale[shell]).real.astype(np.float32)
+    return filtered(drawn, scale[shell]).astype(np.float32)

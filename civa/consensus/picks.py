@@ -86,7 +86,7 @@ class Picks:
         taken = None if self.taken is None else self.taken[numbers]
         return Picks(self.places[numbers], self.error_voxels[numbers], taken)
 
-    def prior(self, centres: NDArray[np.int64], device: torch.device) -> "Prior":
+    def prior(self, centres: NDArray[np.int64], device: torch.device) -> Prior:
         """Prior of shifts from where boxes were cut out, (n, 3) z, y, x."""
 
         def tensor(values: NDArray) -> Tensor:

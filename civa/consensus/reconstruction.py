@@ -131,10 +131,15 @@ def fourier_shells(edge: int) -> NDArray[np.int64]:
     return np.sqrt(sum(np.square(axis) for axis in grid)).round().astype(np.int64)
 
 
+def filtered(density: NDArray, transfer: NDArray) -> NDArray[np.float64]:
+    """Multiply the transform of a density (e, e, e) by a real transfer (e, e, e), FFT order."""
+    return np.asarray(np.fft.ifftn(np.fft.fftn(density) * transfer).real)
+
+
 def low_passed(density: NDArray, shell: int) -> NDArray[np.float32]:
     """Keep a density (e, e, e) up to a shell of 1 / box."""
     kept = fourier_shells(density.shape[0]) <= shell
-    return np.fft.ifftn(np.fft.fftn(density) * kept).real.astype(np.float32)
+    return filtered(density, kept).astype(np.float32)
 
 
 def shell_sums(first: NDArray, second: NDArray) -> NDArray[np.float64]:

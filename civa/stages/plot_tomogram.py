@@ -69,18 +69,21 @@ def run(
         opened = Tomogram.open(plain, voxel_size_angstrom=tomogram_voxel_size_angstrom)
         voxel = opened.voxel_size_angstrom
         angstrom = number_columns(particles, data.table.iloc[rows], ANGSTROM)
-        boxes = Boxes(angstrom[:, ::-1] / voxel, masks.voxel_size_angstrom / voxel, opened.shape)
+        centres, step = angstrom[:, ::-1] / voxel, masks.voxel_size_angstrom / voxel
+        boxes = Boxes(centres, step, opened.shape)
         z = boxes.fullest(masks, rows)
         first = int(np.clip(z - SLICES // 2, 0, opened.shape[0] - SLICES))
         corner, stop = np.array([first, 0, 0]), np.array([first + SLICES, *opened.shape[1:]])
         image = sign * opened.window(corner, stop).mean(axis=0)
     has_truth = len(annotated(target, rows)) > 0
+    left_out = ~trusted[rows]
+    rejected = Boxes(centres[left_out], step, opened.shape)
     plane = Plane(
         title=f"{name}, z = {z}",
         image=image,
         truth=boxes.painted(target, rows, z) if has_truth else None,
         found=boxes.painted(masks, rows, z),
-        rejected=boxes.painted(masks, rows[~trusted[rows]], z, of=~trusted[rows]) > 0,
+        rejected=rejected.painted(masks, rows[left_out], z) > 0,
         classes=data.names,
     )
     with replacing(out) as temporary:
@@ -120,13 +123,10 @@ class Boxes:
             sums[at >= 0] += inside[at[at >= 0]]
         return int(sums.argmax())
 
-    def painted(
-        self, masks: Stack, rows: NDArray[np.int64], z: int, *, of: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.int64]:
-        """Labels (h, w) of a slice by the masks of boxes; ``of`` says of which of them."""
+    def painted(self, masks: Stack, rows: NDArray[np.int64], z: int) -> NDArray[np.int64]:
+        """Labels (h, w) of a slice by the boxes' masks, rows (m,) of a stack."""
         labels = np.zeros(self.shape[1:], dtype=np.int64)
-        centres = self.centres if of is None else self.centres[of]
-        for row, centre in zip(rows, centres, strict=True):
+        for row, centre in zip(rows, self.centres, strict=True):
             mask = masks[row]
             plane = int(self._index(np.array([z]), centre[0], len(mask))[0])
             if plane < 0:
